@@ -1,0 +1,62 @@
+# tls.so: SIP over TLS for servers of the SER family.
+#
+#   make              build tls.so for the installed host
+#   make run          a demonstration server with it, which proves itself with one request
+#   make check        all tests
+#   make deps         install what the build and the demonstration need (Debian packages)
+#   make install      put the module where the host finds it; make uninstall takes it away
+#   make clean        remove what was built; make distclean also the host's headers and the demonstration's keys
+#
+# Variables: KAMAILIO, KAMAILIO_SRC (mk/host.mk), CC, CFLAGS, LDFLAGS, TLS_EXTRA_LIBS (more libraries to link),
+# DESTDIR, MODULES_DIR (make install), TLS_PORT, SIP_PORT, ONCE=1 (make run).
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+CFLAGS ?= -O2 -g
+BUILD := build
+PYTHON := /usr/bin/python3
+
+include mk/host.mk
+
+SOURCES := $(wildcard tls_*.c)
+OBJECTS := $(SOURCES:%.c=$(BUILD)/obj/%.o)
+
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Werror
+MODULE_CFLAGS := -std=gnu11 $(CFLAGS) -fPIC -fvisibility=hidden $(WARNINGS) -I. -DMOD_NAME='"tls"'
+MODULE_LIBS := -lssl -lcrypto -lz -lpthread $(TLS_EXTRA_LIBS)
+
+.PHONY: all
+all: tls.so
+
+tls.so: $(OBJECTS) $(BUILD)/obj/flags
+	$(if $(SOURCES),,$(error no sources (tls_*.c) here: run make at the top of the checkout))
+	$(CC) -shared $(CFLAGS) -Wl,-z,relro,-z,now $(LDFLAGS) -o $@.part $(OBJECTS) $(MODULE_LIBS)
+	@tools/host.sh try $(CURDIR)/$@.part
+	@mv $@.part $@
+	@echo "tls.so is ready for the host $(HOST) $(HOST_VERSION)"
+
+$(BUILD)/obj/%.o: %.c $(BUILD)/obj/flags
+	$(CC) $(MODULE_CFLAGS) @$(HOST_CFLAGS) -MMD -MP -c -o $@ $<
+
+# Changes only when the flags or the host do, so that everything is built again then, and only then.
+$(BUILD)/obj/flags: $(HOST_CFLAGS) FORCE
+	@mkdir -p $(@D)
+	@{ printf '%s\n' '$(subst ','\'',$(CC) $(MODULE_CFLAGS) $(LDFLAGS) $(MODULE_LIBS))'; cat $(HOST_CFLAGS); } >$@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+.PHONY: FORCE
+FORCE:
+
+-include $(OBJECTS:.o=.d)
+
+.PHONY: clean distclean
+clean:
+	rm -rf tls.so tls.so.part $(BUILD)/obj
+
+distclean: clean
+	rm -rf $(BUILD)
