@@ -54,6 +54,24 @@ FORCE:
 
 -include $(OBJECTS:.o=.d)
 
+.PHONY: deps deps-check
+deps:
+	@tools/deps.sh run
+
+deps-check:
+	@tools/deps.sh check
+
+# Below the host's folder of modules, in a folder that no package uses.
+MODULES_DIR := $(if $(prefix),$(prefix)/lib/kamailio/modules,$(HOST_MODULES))
+
+.PHONY: install uninstall
+install: tls.so
+	@HOST_MODULES=$(HOST_MODULES) DESTDIR=$(DESTDIR) tools/install.sh tls.so $(MODULES_DIR)/tls
+
+uninstall: | preflight
+	rm -f $(DESTDIR)$(MODULES_DIR)/tls/tls.so
+	-@rmdir $(DESTDIR)$(MODULES_DIR)/tls 2>/dev/null
+
 .PHONY: clean distclean
 clean:
 	rm -rf tls.so tls.so.part $(BUILD)/obj

@@ -22,7 +22,7 @@ endif
 # A response file for the compiler: the host's headers and definitions.
 HOST_CFLAGS := $(HOST_DIR)/cflags
 
-$(HOST_CFLAGS): tools/host.sh $(HOST_TREE) | preflight
+$(HOST_CFLAGS): $(HOST_TREE) | preflight
 	@tools/host.sh headers $(HOST_DIR)
 
 # One clear line when the compiler, the OpenSSL headers or the host are missing or do not fit.

@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that this project needs: as root, or through sudo. Does nothing, and needs no
+# right to do it, when they are all there.
+#
+#   deps.sh run       what building and running need
+#   deps.sh check     also what the tests need
+set -euo pipefail
+
+RUN="make gcc libc6-dev libssl-dev zlib1g-dev kamailio openssl python3"
+CHECK="libcmocka-dev python3-pytest cppcheck clang clang-format libclang-rt-dev valgrind
+	gnutls-bin sip-tester baresip-core curl procps
+	kamailio-tls-modules kamailio-websocket-modules kamailio-extra-modules kamailio-utils-modules"
+
+is_installed() {
+	[ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+missing_of() {
+	local package
+	for package in "$@"; do
+		is_installed "$package" || printf '%s ' "$package"
+	done
+}
+
+# Installing the host must not start a server on this machine: for the time of the installation, and where the
+# machine has no rule of its own, service scripts are told to stay still.
+install_packages() {
+	local rule=/usr/sbin/policy-rc.d ours=no status=0
+	if [ ! -e "$rule" ] && ! is_installed kamailio; then
+		printf '#!/bin/sh\nexit 101\n' >"$rule"
+		chmod 755 "$rule"
+		ours=yes
+	fi
+	DEBIAN_FRONTEND=noninteractive apt-get -qq update &&
+		DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "$@" </dev/null || status=$?
+	[ "$ours" = no ] || rm -f "$rule"
+	return "$status"
+}
+
+case ${1:-} in
+run) wanted=$RUN ;;
+check) wanted="$RUN $CHECK" ;;
+install) # called by itself, with the rights to do it
+	shift
+	install_packages "$@"
+	exit
+	;;
+*)
+	echo "usage: deps.sh run|check" >&2
+	exit 2
+	;;
+esac
+
+if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+	echo "tls: not a Debian machine, so nothing is installed; what is needed, by Debian's names:" $wanted >&2
+	exit 0
+fi
+missing=$(missing_of $wanted)
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" = 0 ]; then
+	elevate=
+elif command -v sudo >/dev/null && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then
+	elevate=sudo
+else
+	echo "tls: packages are missing and only root may install them: apt-get install $missing" >&2
+	exit 1
+fi
+echo "Installing $missing"
+mkdir -p build
+if ! $elevate "$0" install $missing >build/deps.log 2>&1; then
+	tail -n 5 build/deps.log | sed 's/^/    /' >&2
+	echo "tls: apt-get could not install $missing(its words stand above and in build/deps.log)" >&2
+	exit 1
+fi
