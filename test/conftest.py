@@ -1,0 +1,104 @@
+"""Fixtures that every test file shares: certificates, hosts, the load generator."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import load as load_module  # noqa: E402  pylint: disable=wrong-import-position
+from certs import Certs  # noqa: E402  pylint: disable=wrong-import-position
+from host import TOP, Host  # noqa: E402  pylint: disable=wrong-import-position
+
+LIVE_HOSTS = []
+
+
+@pytest.fixture(scope="session")
+def certs():
+    """The certificates, in a folder that goes with the session."""
+    folder = tempfile.mkdtemp(prefix="tls-certs-")
+    yield Certs(folder)
+    shutil.rmtree(folder)
+
+
+def _make_hosts():
+    """A function that starts hosts; each one is stopped and judged at the end."""
+    made = []
+
+    def make(**how):
+        host = Host(**how)
+        made.append(host)
+        LIVE_HOSTS.append(host)
+        return host
+
+    def start(**how):
+        return make(**how).start()
+
+    start.make = make
+    return start, made
+
+
+def _end_hosts(made):
+    """Stops every host; the first that ended badly is the failure that is told, but all are ended."""
+    failure = None
+    for host in reversed(made):
+        try:
+            if host.process and host.process.poll() is None:
+                host.stop()
+        except BaseException as e:  # pylint: disable=broad-except
+            failure = failure or e
+        finally:
+            host.close()
+            LIVE_HOSTS.remove(host)
+    if failure:
+        raise failure
+
+
+@pytest.fixture
+def start_host():
+    """start_host(...) starts a Host for one test; start_host.make(...) only prepares it."""
+    start, made = _make_hosts()
+    yield start
+    _end_hosts(made)
+
+
+@pytest.fixture(scope="module")
+def module_host():
+    """The same for hosts that all tests of a file share."""
+    start, made = _make_hosts()
+    yield start
+    _end_hosts(made)
+
+
+@pytest.fixture(scope="session")
+def load():
+    """Runs the load generator: load(port, connections=..., ...) returns what it counted."""
+    binary = os.path.join(TOP, "build", "load")
+    assert os.path.exists(binary), f"{binary} does not exist: run make first"
+    return load_module.Load(binary)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failed test shows the end of the log of each host that was up."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        for host in LIVE_HOSTS:
+            report.sections.append((f"log of the host on {host.listen}", host.log_tail(40)))
+
+
+def pytest_sessionfinish(session):
+    """Nothing may be left: no host's process, by its session."""
+    for host in list(LIVE_HOSTS):
+        host.close()
+
+
+def pytest_report_header(config):
+    """Says what is under test."""
+    version = subprocess.run(["/usr/sbin/kamailio", "-v"], stdout=subprocess.PIPE, check=False, text=True)
+    return f"host: {version.stdout.splitlines()[0] if version.stdout else 'not installed'}"

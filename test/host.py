@@ -1,0 +1,492 @@
+"""A real SIP host in the foreground, in a folder and on ports of its own.
+
+    with Host(listen=["udp:127.0.0.1", "tls:127.0.0.1"], modparams={"tls": {...}}) as host:
+        host.port("tls:127.0.0.1"); host.rpc("tls.list"); host.log(); host.shm_used()
+
+`module` says which tls.so is under test: "ours" (the one built in this checkout, or $TLS_MODULE), "packaged"
+(the one that the distribution ships, the reference), or a path.
+
+A host is stopped by `stop()`, which also judges it: exit status 0, no process lost, no line in the log that
+speaks of a crash. `close()` ends it in every case, by its process ids, and removes its folder.
+"""
+
+import glob
+import itertools
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.dirname(HERE)
+DEFAULT_MODULES = ["kex.so", "sl.so", "pv.so", "textops.so", "xlog.so", "jsonrpcs.so"]
+DEFAULT_SCRIPT = """
+request_route {
+	append_to_reply("X-Pid: $pp\\r\\n");
+	sl_send_reply("200", "OK");
+	exit;
+}
+"""
+BAD_LINE = re.compile(
+    r"(?:^|\s)(?:CRITICAL|ALERT|BUG|EMERG\w*):|already freed|exited by a signal|core was (?:not )?generated"
+    r"|segmentation fault|AddressSanitizer|runtime error:", re.I)
+# What the host itself prints, as CRITICAL, whenever its processes end in an unlucky order.
+STOP_NOISE = re.compile(r"receive_fd\(\): EOF on|receive_fd\(\): recvmsg failed|send_fd: sendmsg failed")
+
+
+class HostError(AssertionError):
+    """The host did not do what a host must; the message carries the end of its log."""
+
+
+def wait_for(check, timeout=10.0, what="the expected state", interval=0.02):
+    """Calls check() until it returns something true, and returns that; fails after `timeout` seconds."""
+    end = time.monotonic() + timeout
+    while True:
+        value = check()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise HostError(f"waited {timeout:g} s in vain for {what}")
+        time.sleep(interval)
+
+
+class Port:
+    """A port that no other test takes: held by an abstract socket, which vanishes with this process.
+
+    It lies below the range that the kernel hands to outgoing connections, so a load of clients can't grab it
+    between its choice and the moment when the host binds it.
+    """
+
+    _next = itertools.count(os.getpid() * 37)
+
+    def __init__(self):
+        with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as f:
+            top = int(f.read().split()[0])
+        low = top - 12000 if top > 14000 else 2000
+        for n in itertools.islice(self._next, 4000):
+            self.number = low + n % (min(top, 60000) - low)
+            if self._claim():
+                return
+        raise HostError("no free port found on the loopback interface")
+
+    def _claim(self):
+        self._lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            self._lock.bind(f"\0tls-test-port-{self.number}")
+            for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+                for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                    with socket.socket(family, kind) as s:
+                        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                        s.bind((address, self.number))
+        except OSError:
+            self.release()
+            return False
+        return True
+
+    def release(self):
+        """Gives the port back to other tests."""
+        self._lock.close()
+
+
+def host_modules_folder():
+    """The folder of the installed host's own modules."""
+    found = glob.glob("/usr/lib/*/kamailio/modules") + glob.glob("/usr/lib*/kamailio/modules")
+    if not found:
+        raise HostError("the host's modules are not installed (Debian package: kamailio)")
+    return found[0]
+
+
+def module_path(module):
+    """The path of the tls.so that `module` names: "ours", "packaged" or a path."""
+    if module == "packaged":
+        path = os.path.join(host_modules_folder(), "tls.so")
+    elif module == "ours":
+        path = os.environ.get("TLS_MODULE", "ours")
+        if path == "packaged":
+            return module_path("packaged")
+        if path == "ours":
+            path = os.path.join(TOP, "tls.so")
+    else:
+        path = module
+    if not os.path.exists(path):
+        raise HostError(f"{path} does not exist: run make first")
+    return os.path.abspath(path)
+
+
+def quote(value):
+    """A value as the host's configuration language wants it."""
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, int):
+        return str(value)
+    return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def processes_of_session(sid):
+    """The processes of one session, by /proc: {pid: name}. Zombies are left out."""
+    found = {}
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            with open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as f:
+                text = f.read()
+        except OSError:
+            continue
+        name, rest = text[text.index("(") + 1:text.rindex(")")], text[text.rindex(")") + 2:].split()
+        if int(rest[3]) == sid and rest[0] != "Z":
+            found[int(entry)] = name
+    return found
+
+
+class Host:
+    """One host. Everything is chosen at construction; start() writes the files and starts it.
+
+    settings    core options of ser.cfg, {name: value}; a value of type str is written as it is
+    modparams   {module: {parameter: value}}; a list of values writes the parameter several times
+    tls_cfg     text of tls.cfg, or None for none
+    listen      "proto:address"; a port of its own is added to each, or "proto:address:port" as it is
+    modules     loaded after tls.so, beside DEFAULT_MODULES
+    script      request_route and everything after it
+    shm_mb, pkg_mb, allocator     -m, -M, -x
+    wrapper     words put before the command, e.g. ["valgrind", "--trace-children=yes"]
+    """
+
+    def __init__(self, module="ours", listen=("udp:127.0.0.1", "tls:127.0.0.1"), settings=None, modparams=None,
+                 tls_cfg=None, modules=(), script=DEFAULT_SCRIPT, tcp_children=4, children=1, shm_mb=64, pkg_mb=8,
+                 allocator=None, wrapper=None, env=None, defines=(), load_tls=True):
+        self.module = module_path(module)
+        self.dir = tempfile.mkdtemp(prefix="tls-host-")
+        self.settings = {"debug": 2, "log_stderror": "yes", "auto_aliases": "no", "dns": "no", "rev_dns": "no",
+                         "enable_tls": "yes", "children": children, "tcp_children": tcp_children}
+        self.settings.update(settings or {})
+        self.modparams = {k: dict(v) for k, v in (modparams or {}).items()}
+        self.tls_cfg, self.modules, self.script = tls_cfg, list(modules), script
+        self.shm_mb, self.pkg_mb, self.allocator = shm_mb, pkg_mb, allocator
+        self.wrapper = list(wrapper or shlex.split(os.environ.get("TLS_TEST_WRAPPER", "")))
+        self.env = dict(os.environ, **(env or {}))
+        self.defines, self.load_tls = list(defines), load_tls
+        self.allowed, self.process, self._stopped_at = [], None, None
+        self._calls = itertools.count(1)
+        self._ports, self.listen = {}, []
+        for spec in listen:
+            self._add_listen(spec)
+
+    def _add_listen(self, spec):
+        if re.search(r":\d+$", spec) and not re.search(r"\[[^\]]*$", spec):
+            self._ports[spec.rsplit(":", 1)[0]] = int(spec.rsplit(":", 1)[1])
+            self.listen.append(spec)
+            return
+        held = Port()
+        self._ports[spec] = held
+        self.listen.append(f"{spec}:{held.number}")
+
+    def port(self, spec="tls:127.0.0.1"):
+        """The port that `listen` got for this "proto:address"."""
+        held = self._ports[spec]
+        return held if isinstance(held, int) else held.number
+
+    # -- files ---------------------------------------------------------------------------------------------
+
+    def path(self, name):
+        """A path in the host's folder."""
+        return os.path.join(self.dir, name)
+
+    def write(self, name, text):
+        """Writes a file into the host's folder, whole or not at all, and returns its path."""
+        with open(self.path(name + ".new"), "w", encoding="utf-8") as f:
+            f.write(text)
+        os.rename(self.path(name + ".new"), self.path(name))
+        return self.path(name)
+
+    def _config(self):
+        lines = ["#!KAMAILIO", *(f"#!define {d}" for d in self.defines)]
+        lines += [f"{k}={v}" for k, v in self.settings.items()]
+        lines += [f"listen={spec}" for spec in self.listen]
+        lines += [f'mpath="{host_modules_folder()}/"']
+        if self.load_tls:
+            lines.append(f'loadmodule "{self.module}"')
+        lines += [f'loadmodule "{m}"' for m in DEFAULT_MODULES + self.modules]
+        params = dict(self.modparams)
+        params["jsonrpcs"] = {"transport": 4, "dgram_socket": self.path("rpc"), **params.get("jsonrpcs", {})}
+        if self.tls_cfg is not None:
+            params.setdefault("tls", {})["config"] = self.write("tls.cfg", self.tls_cfg)
+        for module, values in params.items():
+            for name, value in values.items():
+                for one in value if isinstance(value, list) else [value]:
+                    lines.append(f'modparam("{module}", "{name}", {quote(one)})')
+        return "\n".join(lines) + "\n" + self.script
+
+    def command(self, *extra):
+        """The command line that starts this host."""
+        words = [*self.wrapper, shutil.which("kamailio", path="/usr/sbin:/usr/local/sbin:" + os.defpath),
+                 "-f", self.path("ser.cfg"), "-m", str(self.shm_mb), "-M", str(self.pkg_mb), "-Y", self.dir, "-w", self.dir]
+        if self.allocator:
+            words += ["-x", self.allocator]
+        return words + list(extra)
+
+    # -- life ----------------------------------------------------------------------------------------------
+
+    def spawn(self):
+        """Starts the host without waiting for it."""
+        self.write("ser.cfg", self._config())
+        with open(self.path("log"), "ab") as log:
+            self.process = subprocess.Popen(self.command("-DD", "-E"), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            cwd=self.dir, env=self.env, start_new_session=True)
+        return self
+
+    def start(self, timeout=20):
+        """Starts the host and waits until its last process runs and answers."""
+        self.spawn()
+        timeout *= 10 if self.wrapper else 1
+        wait_for(self._ready, timeout, "the host to be ready; its log ends with:\n" + self.log_tail())
+        self.first_pids = self.pids()
+        return self
+
+    def _ready(self):
+        if self.process.poll() is not None:
+            raise HostError(f"the host ended with status {self.process.returncode} at its start:\n{self.log_tail()}")
+        if not os.path.exists(self.path("rpc")):
+            return False
+        try:
+            names = [p["DSC"] for p in self.rpc("core.psx", timeout=1)]
+        except (OSError, HostError):
+            return False
+        last = "udp receiver" if not any(s.startswith(("tcp", "tls")) for s in self.listen) else "tcp main process"
+        return any(last in n for n in names)
+
+    def refuses(self, timeout=20):
+        """Starts a host that must not start; returns its log. Fails if it runs."""
+        self.spawn()
+        wait_for(lambda: self.process.poll() is not None or self._running(), timeout, "the host to end")
+        if self.process.poll() is None:
+            self.close()
+            raise HostError("the host started, though it must refuse to")
+        assert self.process.returncode != 0, "the host ended with status 0, though it must refuse to start"
+        assert self.process.returncode > 0, f"the host died of signal {-self.process.returncode}:\n{self.log_tail()}"
+        self.no_bad_lines(also_allowed=[r"CRITICAL: .*main\.c", r"CRITICAL: .*sr_module"])
+        return self.log()
+
+    def _running(self):
+        try:
+            return self._ready()
+        except HostError:
+            return False
+
+    def check_config(self):
+        """Runs the host's configuration check (-c): (status, what it printed)."""
+        self.write("ser.cfg", self._config())
+        done = subprocess.run(self.command("-c", "-E"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, cwd=self.dir, env=self.env, timeout=60, check=False)
+        return done.returncode, done.stdout.decode(errors="replace")
+
+    def pids(self):
+        """{pid: description} of the host's processes, as the kernel sees them."""
+        alive = processes_of_session(self.process.pid)
+        if not hasattr(self, "_names") or not set(alive) <= set(self._names):
+            self._names = {p["PID"]: p["DSC"] for p in self.rpc("core.psx")}
+        return {pid: self._names.get(pid, name) for pid, name in alive.items()}
+
+    def workers(self):
+        """The pids of the TCP workers."""
+        return [pid for pid, name in self.pids().items() if name.startswith("tcp receiver")]
+
+    def check_alive(self):
+        """Fails if a process was lost or replaced since the start, or the log speaks of a crash."""
+        lost = set(self.first_pids) - set(processes_of_session(self.process.pid))
+        assert not lost, f"lost {[self.first_pids[p] for p in lost]}:\n{self.log_tail()}"
+        self.no_bad_lines()
+
+    def stop(self, timeout=60):
+        """Stops the host as an operator does and judges how it ended."""
+        self.check_alive()
+        names = dict(self.first_pids)
+        self._stopped_at = len(self.log())
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            status = self.process.wait(timeout * (5 if self.wrapper else 1))
+        except subprocess.TimeoutExpired:
+            raise HostError(f"the host did not end in {timeout} s after SIGTERM:\n{self.log_tail()}") from None
+        left = processes_of_session(self.process.pid)
+        assert not left, f"still there after the end: {[names.get(p, n) for p, n in left.items()]}"
+        assert status == 0, f"the host ended with status {status}:\n{self.log_tail()}"
+        self.no_bad_lines()
+
+    def close(self):
+        """Ends every process of the host, whatever its state, and removes its folder."""
+        if self.process:
+            wait_for(self._end_all, 10, "the host's processes to end")
+            self.process.wait(10)
+        for held in self._ports.values():
+            if isinstance(held, Port):
+                held.release()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def _end_all(self):
+        left = processes_of_session(self.process.pid)
+        if self.process.poll() is None:
+            left[self.process.pid] = ""
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        return not left
+
+    def __enter__(self):
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(self, kind, value, trace):
+        try:
+            if kind is None and self.process.poll() is None:
+                self.stop()
+            elif kind is None and self._stopped_at is None:
+                raise HostError(f"the host ended by itself, status {self.process.returncode}:\n{self.log_tail()}")
+        finally:
+            self.close()
+
+    # -- what it says --------------------------------------------------------------------------------------
+
+    def log(self):
+        """The whole log."""
+        try:
+            with open(self.path("log"), encoding="utf-8", errors="replace") as f:
+                return f.read()
+        except FileNotFoundError:
+            return ""
+
+    def log_tail(self, lines=25):
+        """The end of the log, for messages."""
+        return "\n".join(self.log().splitlines()[-lines:])
+
+    def wait_log(self, pattern, timeout=10, since=0):
+        """Waits for a line that matches; returns the match."""
+        return wait_for(lambda: re.search(pattern, self.log()[since:]), timeout, f"the log line {pattern!r}")
+
+    def allow(self, *patterns):
+        """Names bad lines that the test means to cause."""
+        self.allowed += patterns
+
+    def no_bad_lines(self, also_allowed=()):
+        """Fails on a line that speaks of a bug or a crash, unless the test allowed it."""
+        allowed = [re.compile(p) for p in [*self.allowed, *also_allowed]]
+        text = self.log()
+        at = 0
+        for line in text.splitlines(keepends=True):
+            ending = self._stopped_at is not None and at >= self._stopped_at and STOP_NOISE.search(line)
+            if BAD_LINE.search(line) and not ending and not any(p.search(line) for p in allowed):
+                raise AssertionError(f"the host's log has a line that it must not have:\n{line}")
+            at += len(line)
+
+    def rpc(self, method, *params, timeout=10):
+        """One call over the host's JSON-RPC datagram socket; returns the result or raises HostError."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+            number = next(self._calls)
+            mine = self.path(f"c{os.getpid()}-{number}")
+            s.bind(mine)
+            s.settimeout(timeout * (10 if self.wrapper else 1))
+            try:
+                s.sendto(json.dumps({"jsonrpc": "2.0", "method": method, "params": list(params), "id": number}).encode(),
+                         self.path("rpc"))
+                answer = json.loads(s.recv(1 << 22))
+            except TimeoutError:
+                raise HostError(f"no answer to the RPC {method} in {timeout} s") from None
+            finally:
+                os.unlink(mine)
+        if "error" in answer:
+            raise HostError(f"RPC {method}: {answer['error']}")
+        return answer["result"]
+
+    def rpc_error(self, method, *params):
+        """A call that must fail; returns what the host said."""
+        try:
+            result = self.rpc(method, *params)
+        except HostError as e:
+            return str(e)
+        raise AssertionError(f"{method} succeeded, though it must fail: {result}")
+
+    def shm_used(self):
+        """Bytes of shared memory in use, with the allocator's own overhead."""
+        return self.rpc("core.shmmem")["real_used"]
+
+    def shm_settled(self, limit, timeout=15):
+        """Waits until shared memory in use is at most `limit` bytes; returns it, whether it got there or not."""
+        end = time.monotonic() + timeout
+        while True:
+            used = self.shm_used()
+            if used <= limit or time.monotonic() > end:
+                return used
+            time.sleep(0.2)
+
+    def connections(self):
+        """What tls.list tells: a list of dicts."""
+        found = self.rpc("tls.list")
+        return [found] if isinstance(found, dict) else found
+
+    def open_tls(self):
+        """How many TLS connections the host's core holds."""
+        return self.rpc("core.tcp_info")["opened_tls_connections"]
+
+    def wait_no_connections(self, timeout=15):
+        """Waits until the host holds no TCP or TLS connection."""
+        wait_for(lambda: self.rpc("core.tcp_info")["opened_connections"] == 0, timeout, "the host to close its connections")
+
+    def sockets(self):
+        """Every socket inode that a process of the host holds: {inode: [pid, ...]}."""
+        held = {}
+        for pid in processes_of_session(self.process.pid):
+            try:
+                names = os.listdir(f"/proc/{pid}/fd")
+            except OSError:
+                continue
+            for fd in names:
+                try:
+                    to = os.readlink(f"/proc/{pid}/fd/{fd}")
+                except OSError:
+                    continue
+                if to.startswith("socket:["):
+                    held.setdefault(int(to[8:-1]), []).append(pid)
+        return held
+
+    def tcp_states(self):
+        """The kernel's view of this host's TCP sockets: [(local port, remote port, state name)]."""
+        mine, found = self.sockets(), []
+        for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+            with open(table, encoding="ascii") as f:
+                for line in f.readlines()[1:]:
+                    words = line.split()
+                    if int(words[9]) in mine:
+                        found.append((int(words[1].split(":")[1], 16), int(words[2].split(":")[1], 16),
+                                      TCP_STATES.get(words[3], words[3])))
+        return found
+
+    def cpu_seconds(self):
+        """CPU time of all processes so far, user and system."""
+        total = 0
+        for pid in processes_of_session(self.process.pid):
+            with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
+                fields = f.read().rsplit(")", 1)[1].split()
+            total += int(fields[11]) + int(fields[12])
+        return total / os.sysconf("SC_CLK_TCK")
+
+    def private_kb(self):
+        """Private memory of every process: {pid: KB}."""
+        found = {}
+        for pid in processes_of_session(self.process.pid):
+            with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
+                found[pid] = sum(int(line.split()[1]) for line in f if line.startswith("Private_Dirty"))
+        return found
+
+
+TCP_STATES = {"01": "ESTABLISHED", "02": "SYN_SENT", "03": "SYN_RECV", "04": "FIN_WAIT1", "05": "FIN_WAIT2",
+              "06": "TIME_WAIT", "07": "CLOSE", "08": "CLOSE_WAIT", "09": "LAST_ACK", "0A": "LISTEN", "0B": "CLOSING"}
