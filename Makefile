@@ -61,6 +61,17 @@ deps:
 deps-check:
 	@tools/deps.sh check
 
+# The demonstration: everything from nothing, then the host in the foreground until Ctrl-C. ONCE=1 stops after the
+# proof. A second make, because what deps installed must be looked at afresh.
+TLS_PORT := 5061
+SIP_PORT := 5060
+
+.PHONY: run
+run: deps
+	@$(MAKE) all
+	@tools/demo-certs.sh $(BUILD)/demo
+	@$(PYTHON) tools/demo.py --dir $(BUILD)/demo --tls-port $(TLS_PORT) --sip-port $(SIP_PORT) $(if $(ONCE),--once)
+
 # Below the host's folder of modules, in a folder that no package uses.
 MODULES_DIR := $(if $(prefix),$(prefix)/lib/kamailio/modules,$(HOST_MODULES))
 
