@@ -83,9 +83,11 @@ uninstall: | preflight
 	rm -f $(DESTDIR)$(MODULES_DIR)/tls/tls.so
 	-@rmdir $(DESTDIR)$(MODULES_DIR)/tls 2>/dev/null
 
+include mk/check.mk
+
 .PHONY: clean distclean
 clean:
-	rm -rf tls.so tls.so.part $(BUILD)/obj
+	rm -rf tls.so tls.so.part $(addprefix $(BUILD)/,obj unit asan check load)
 
 distclean: clean
 	rm -rf $(BUILD)

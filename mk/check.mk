@@ -1,0 +1,59 @@
+# The tests. tools/check.py runs the stages one after the other and counts; its last line is the sum.
+#
+# A unit test is one file, test/unit/test_NAME.c, with cmocka. A comment in it names what is linked with it,
+# sources of this project and flags for the linker:
+#
+#     /* links: tls_config.c test/unit/fake_host.c -Wl,--wrap=malloc */
+
+.PHONY: check check-style check-unit check-asan check-server
+check: deps-check
+	@$(PYTHON) tools/check.py style unit asan server
+
+check-style check-unit check-asan check-server: check-%: deps-check
+	@$(PYTHON) tools/check.py $*
+
+# Lays out the C files as .clang-format says.
+.PHONY: format
+format:
+	clang-format -i $(wildcard *.c *.h test/*/*.c test/*/*.h bench/*.c bench/*.h)
+
+UNIT_TESTS := $(patsubst test/unit/%.c,%,$(wildcard test/unit/test_*.c))
+UNIT_CFLAGS = $(MODULE_CFLAGS) -Wno-unused-parameter -O1 -fno-omit-frame-pointer -Itest/unit
+UNIT_LIBS := -lcmocka -lssl -lcrypto -lz -lpthread
+SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all
+
+# what the comment of the test $(1) names
+links = $(shell sed -n 's|^.*/\* *links: *\(.*[^ ]\) *\*/.*|\1|p' test/unit/$(1).c)
+
+# unit_program FOLDER,TEST,SOURCES,FLAGS,SANITIZERS
+define unit_program
+$(1)/$(2): $(patsubst %.c,$(1)/obj/%.o,test/unit/$(2).c $(3))
+	$$(CC) $(5) -o $$@ $$^ $(4) $(UNIT_LIBS)
+endef
+
+define unit_rules
+$(1)/obj/%.o: %.c $(BUILD)/obj/flags
+	@mkdir -p $$(@D)
+	$$(CC) $$(UNIT_CFLAGS) $(2) @$(HOST_CFLAGS) -MMD -MP -c -o $$@ $$<
+-include $(shell find $(1)/obj -name '*.d' 2>/dev/null)
+endef
+
+ifneq ($(filter unit-programs asan-programs $(BUILD)/unit/% $(BUILD)/asan/%,$(MAKECMDGOALS)),)
+$(eval $(call unit_rules,$(BUILD)/unit,))
+$(eval $(call unit_rules,$(BUILD)/asan,$(SANITIZERS)))
+$(foreach t,$(UNIT_TESTS),$(eval LINKS := $(call links,$(t))) \
+	$(eval $(call unit_program,$(BUILD)/unit,$(t),$(filter %.c,$(LINKS)),$(filter-out %.c,$(LINKS)),)) \
+	$(eval $(call unit_program,$(BUILD)/asan,$(t),$(filter %.c,$(LINKS)),$(filter-out %.c,$(LINKS)),$(SANITIZERS))))
+endif
+
+.SECONDARY:
+.PHONY: unit-programs asan-programs
+unit-programs: $(UNIT_TESTS:%=$(BUILD)/unit/%)
+asan-programs: $(UNIT_TESTS:%=$(BUILD)/asan/%)
+
+# The load generator, for the tests and the benchmarks.
+.PHONY: bench-programs
+bench-programs: $(patsubst bench/%.c,$(BUILD)/%,$(wildcard bench/*.c))
+
+$(BUILD)/%: bench/%.c $(BUILD)/obj/flags
+	$(CC) -std=gnu11 $(CFLAGS) $(WARNINGS) -o $@ $< -lssl -lcrypto -lpthread -lm

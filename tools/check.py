@@ -1,0 +1,227 @@
+#!/usr/bin/python3
+"""Runs the stages of the tests that are named and counts: style, unit, asan, server. The last line of its output is
+`N passed, N failed, N skipped`. Something that could not be built or that died counts as failed. Ends with 0 when
+nothing failed and something passed."""
+
+import glob
+import os
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+RESULTS = os.path.join("build", "check")
+UNIT_SECONDS = 300
+LONGEST_FUNCTION = 100
+MAKE = ["make", "--no-print-directory", "-s", "-j2"]
+
+C_FILES = ["*.c", "*.h", "test/**/*.c", "test/**/*.h", "bench/*.c", "bench/*.h"]
+VERSION_CONDITION = re.compile(r"OPENSSL_VERSION_(NUMBER|MAJOR|MINOR|PATCH|PREREQ)|VERSIONVAL")
+PROMISE = re.compile(r"\b(TODO|FIXME|XXX|not implemented)\b", re.I)
+# cppcheck does not see the headers of the host and of OpenSSL: this is what the code asks of them.
+CPPCHECK = ["cppcheck", "--quiet", "--error-exitcode=1", "--inline-suppr", "--std=c11", "--library=posix",
+            "--library=openssl", "--enable=warning,performance,portability", "--suppress=missingInclude",
+            "--suppress=readdirCalled", "-DOPENSSL_VERSION_NUMBER=0x30000000L", "-DVERSIONVAL=5006003", "-I."]
+
+
+class Count:
+    """How many passed, failed and were skipped."""
+
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+
+    def one(self, name, complaint):
+        """Counts one check; `complaint` is what it found, nothing when it passed."""
+        if complaint:
+            self.failed += 1
+            print(f"{name}: FAILED\n{complaint.rstrip()}", flush=True)
+        else:
+            self.passed += 1
+            print(f"{name}: passed", flush=True)
+
+    def add(self, other):
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+
+    def __str__(self):
+        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
+
+
+def run(command, **options):
+    """Runs a command; returns (exit status, what it printed)."""
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                              check=False, **options)
+        return done.returncode, done.stdout.decode(errors="replace")
+    except subprocess.TimeoutExpired as late:
+        return -1, (late.stdout or b"").decode(errors="replace") + f"\nended after {late.timeout} s"
+    except FileNotFoundError:
+        return 127, f"{command[0]} is not installed: run make deps-check"
+
+
+def c_files():
+    return sorted(name for pattern in C_FILES for name in glob.glob(pattern, recursive=True))
+
+
+def read_lines(name):
+    with open(name, encoding="utf-8") as file:
+        return file.read().splitlines()
+
+
+def complaint_of(command):
+    status, output = run(command)
+    return output or f"ended with {status}" if status else ""
+
+
+def layout_errors(names):
+    """One line for each file that clang-format would change: the places themselves are many and say little."""
+    output = complaint_of(["clang-format", "--dry-run", "-Werror", *names])
+    places = [line.split(":")[0] for line in output.splitlines() if "[-Wclang-format-violations]" in line]
+    found = [f"{name}: {places.count(name)} places" for name in sorted(set(places))]
+    return "\n".join(found + ["make format puts them right"]) if found else output
+
+
+def lines_matching(pattern, names):
+    return "\n".join(f"{name}:{number}: {line.strip()}" for name in names
+                     for number, line in enumerate(read_lines(name), 1) if pattern.search(line))
+
+
+def long_functions(names):
+    """A function's body stands between a line of `{` and one of `}`: the layout that clang-format keeps."""
+    found = []
+    for name in names:
+        start = None
+        for number, line in enumerate(read_lines(name), 1):
+            if line == "{":
+                start = number
+            elif line == "}" and start is not None:
+                if number - start > LONGEST_FUNCTION:
+                    found.append(f"{name}:{start}: a function of {number - start} lines; {LONGEST_FUNCTION} is the limit")
+                start = None
+    return "\n".join(found)
+
+
+def python_errors(names):
+    found = []
+    for name in names:
+        try:
+            compile("\n".join(read_lines(name)) + "\n", name, "exec")
+        except SyntaxError as error:
+            found.append(str(error))
+    return "\n".join(found)
+
+
+def check_style(count):
+    names = c_files()
+    module = [name for name in names if "/" not in name]
+    checked = [name for name in names if not name.endswith(".h")]
+    scripts = glob.glob("tools/*.sh") + glob.glob("test/**/*.sh", recursive=True) + [".ci/run"]
+    python = sorted(glob.glob("tools/*.py") + glob.glob("test/**/*.py", recursive=True) + glob.glob("bench/*.py"))
+    count.one("layout (clang-format)", layout_errors(names))
+    count.one("cppcheck", complaint_of(CPPCHECK + checked))
+    count.one("version conditions only in tls_compat.h",
+              lines_matching(VERSION_CONDITION, [name for name in module if name != "tls_compat.h"]))
+    count.one("no promises in the sources", lines_matching(PROMISE, names))
+    count.one("length of functions", long_functions(names))
+    count.one("shell syntax", "".join(complaint_of(["bash", "-n", name]) for name in scripts))
+    count.one("python syntax", python_errors(python))
+
+
+def count_tap(output, status):
+    """Counts what a cmocka program said in TAP. A test that the plan names and that gave no result has failed, and
+    so has the program itself when it ended badly without saying that a test did."""
+    count = Count()
+    planned = 0
+    for line in output.splitlines():
+        if plan := re.fullmatch(r"1\.\.(\d+)", line):
+            planned += int(plan[1])
+        elif result := re.match(r"(ok|not ok) ([1-9]\d*) - ?|(ok|not ok) ([1-9]\d*)", line):
+            if "# SKIP" in line:
+                count.skipped += 1
+            elif line.startswith("ok"):
+                count.passed += 1
+            else:
+                count.failed += 1
+    count.failed += max(0, planned - count.passed - count.failed - count.skipped)
+    if (status != 0 and count.failed == 0) or planned == 0:
+        count.failed += 1
+    return count
+
+
+def check_unit_variant(count, variant):
+    sources = sorted(glob.glob("test/unit/test_*.c"))
+    if not sources:
+        count.one(f"{variant} tests", "no test/unit/test_*.c found")
+    run([*MAKE, "-k", f"{variant}-programs"])
+    for source in sources:
+        name = os.path.basename(source)[:-2]
+        program = os.path.join("build", variant, name)
+        status, output = run([*MAKE, program])
+        if status:
+            count.one(f"{variant} {name}", output)
+            continue
+        ended, output = run([program], timeout=UNIT_SECONDS, env=dict(os.environ, CMOCKA_MESSAGE_OUTPUT="TAP"))
+        tests = count_tap(output, ended)
+        if tests.failed:
+            print(f"{output.rstrip()}\n{program} ended with {ended}")
+        print(f"{variant} {name}: {tests}", flush=True)
+        count.add(tests)
+
+
+def count_junit(path, status):
+    count = Count()
+    try:
+        suites = list(ET.parse(path).getroot().iter("testsuite"))
+    except (OSError, ET.ParseError):
+        suites = []
+    for suite in suites:
+        bad = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
+        skipped = int(suite.get("skipped", 0))
+        count.failed += bad
+        count.skipped += skipped
+        count.passed += max(0, int(suite.get("tests", 0)) - bad - skipped)
+    if status != 0 and count.failed == 0:  # also: no test found, or pytest itself died
+        count.failed += 1
+    return count
+
+
+def check_server(count):
+    status, output = run([*MAKE, "all", "bench-programs"])
+    if status:
+        count.one("server tests", f"{output}the module could not be built")
+        return
+    path = os.path.join(RESULTS, "server.xml")
+    if os.path.exists(path):
+        os.remove(path)
+    ended = subprocess.run(
+        [sys.executable, "-B", "-m", "pytest", "-q", f"--junitxml={path}", *os.environ.get("PYTEST_ARGS", "").split(),
+         "test"], stdin=subprocess.DEVNULL, check=False).returncode
+    count.add(count_junit(path, ended))
+
+
+STAGES = {
+    "style": check_style,
+    "unit": lambda count: check_unit_variant(count, "unit"),
+    "asan": lambda count: check_unit_variant(count, "asan"),
+    "server": check_server,
+}
+
+
+def main(names):
+    if not names or not set(names) <= set(STAGES):
+        print(f"usage: check.py {'|'.join(STAGES)} ...", file=sys.stderr)
+        return 2
+    os.chdir(TOP)
+    os.makedirs(RESULTS, exist_ok=True)
+    total = Count()
+    for name in names:
+        print(f"== {name}", flush=True)
+        STAGES[name](total)
+    print(total, flush=True)
+    return 0 if total.passed and not total.failed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
