@@ -31,6 +31,15 @@ class Pair:
     x509: x509.Certificate
     private: object
 
+    def params(self, **more):
+        """Module parameters that serve this pair, and more of them."""
+        return {"tls": {"tls_method": "TLSv1.2+", "certificate": self.cert, "private_key": self.key, **more}}
+
+    def section(self, **more):
+        """The same as lines of a tls.cfg section."""
+        values = {"method": "TLSv1.2+", "certificate": self.cert, "private_key": self.key, **more}
+        return "".join(f"{key} = {value}\n" for key, value in values.items())
+
 
 def scenario(make):
     """One named scenario: made once, on first use."""
