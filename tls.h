@@ -1,0 +1,700 @@
+/*
+ * tls.h - what the files of this module share
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
+ *
+ * Nothing here includes a header of the host or of OpenSSL: tls_config.c and its tests and fuzzers need
+ * neither. The rooms that need them include them through tls_compat.h.
+ *
+ * Who may know whom (lower never calls upper):
+ *
+ *   tls_mod -> tls_rpc, tls_select -> tls_server -> tls_domain, tls_verify -> tls_session, tls_config
+ *           -> tls_init -> tls_mem -> the host's shared memory
+ */
+#ifndef TLS_H
+#define TLS_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct ssl_st;
+struct ssl_ctx_st;
+struct x509_st;
+struct evp_pkey_st;
+struct ossl_lib_ctx_st;
+struct tcp_connection;
+struct sip_msg;
+
+#define TLS_FORMAT(fmt, first) __attribute__((format(printf, fmt, first)))
+
+/* ------------------------------------------------------------------ settings: tls_config.c ------------- */
+
+enum tls_role { TLS_SERVER, TLS_CLIENT };
+
+/* Protocol versions as a range: `method` names the lowest and, without "+", also the highest. */
+enum tls_method {
+	TLS_METHOD_UNSET = -1,
+	TLS_METHOD_ANY, /* "SSLv23": whatever the library still accepts */
+	TLS_METHOD_1_0,
+	TLS_METHOD_1_0_PLUS,
+	TLS_METHOD_1_1,
+	TLS_METHOD_1_1_PLUS,
+	TLS_METHOD_1_2,
+	TLS_METHOD_1_2_PLUS,
+	TLS_METHOD_1_3,
+	TLS_METHOD_1_3_PLUS,
+	TLS_METHOD_SSL2, /* only recognised to be refused with a reason */
+	TLS_METHOD_SSL3,
+};
+
+enum tls_verify_client {
+	TLS_VERIFY_CLIENT_UNSET = -1,
+	TLS_VERIFY_CLIENT_OFF,
+	TLS_VERIFY_CLIENT_ON,
+	TLS_VERIFY_CLIENT_OPTIONAL,
+	TLS_VERIFY_CLIENT_OPTIONAL_NO_CA,
+};
+
+enum tls_name_mode { TLS_NAME_EXACT, TLS_NAME_AND_SUBDOMAINS, TLS_NAME_SUBDOMAINS };
+
+/* An integer nobody has set. A string nobody has set is NULL. */
+#define TLS_UNSET INT32_MIN
+
+/*
+ * What one domain is made of. Strings are malloc'ed and owned by the struct (tls_settings_free()), except in
+ * the struct that holds the module parameters, where the host owns them.
+ */
+struct tls_settings {
+	int method;
+	int verify_certificate;
+	int require_certificate;
+	int verify_client;
+	int verify_depth;
+	int server_name_mode;
+	char *certificate;
+	char *private_key;
+	char *private_key_password;
+	char *certificate2;
+	char *private_key2;
+	char *private_key_password2;
+	char *ca_list;
+	char *ca_path;
+	char *crl;
+	char *cipher_list;
+	char *server_name;
+	char *server_id;
+};
+
+/* What the module as a whole is told. Integers that the host's run-time configuration may change live there,
+ * these are their values at start. */
+struct tls_options {
+	int send_timeout;       /* seconds */
+	int handshake_timeout;  /* seconds */
+	int connection_timeout; /* seconds, -1 never */
+	int disable_compression;
+	int log;                /* log level, as the host counts them */
+	int debug;              /* log level */
+	int low_mem_threshold1; /* KB, -1 default, 0 off */
+	int low_mem_threshold2; /* KB, -1 default, 0 off */
+	int force_run;
+	int session_cache;
+	int renegotiation;
+	int ssl_release_buffers; /* -1: the module's choice */
+	int ssl_freelist_max_len;
+	int ssl_max_send_fragment;
+	int ssl_read_ahead;
+	int send_close_notify;
+	int con_ct_wq_max;  /* bytes of cleartext that one connection may hold back until its handshake is done */
+	int ct_wq_max;      /* bytes, all connections together */
+	int ct_wq_blk_size; /* bytes, smallest block of such a queue */
+	int keylog_mode;
+	int provider_quirks;
+	int init_mode;
+	int rand_engine_given;
+	int key_password_mode;
+	int unknown_server_name; /* 0: the default domain, 1: alert unrecognized_name */
+	int reload_on_change;    /* seconds between looks at the files, 0: never */
+	char *config;
+	char *session_id;
+	char *xavp_cfg;
+	char *event_callback;
+	char *keylog_file;
+	char *keylog_peer;
+	char *engine;
+	char *engine_config;
+	char *engine_algorithms;
+	char *provider_quirks_config;
+	char *rand_engine;
+};
+
+enum tls_value_type { TLS_INT, TLS_BOOL, TLS_STRING, TLS_CHOICE };
+
+enum {
+	TLS_OF_DOMAIN = 1 << 0,   /* lives in struct tls_settings, else in struct tls_options */
+	TLS_IN_MODPARAM = 1 << 1, /* modparam("tls", name, ...) */
+	TLS_IN_FILE = 1 << 2,     /* a key of tls.cfg */
+	TLS_AT_RUNTIME = 1 << 3,  /* cfg.set_now_* may change it */
+	TLS_IGNORED = 1 << 4,     /* accepted, has no effect, said once at start */
+	TLS_SECRET = 1 << 5,      /* never printed */
+	TLS_IS_PATH = 1 << 6,     /* a file or folder: made absolute by tls_config_resolve() */
+};
+
+struct tls_choice {
+	const char *word;
+	int value;
+};
+
+/*
+ * One setting. This table is the only place that binds a name to a field: parsing, presets, inheritance,
+ * checks, run-time configuration, printing, freeing and the reference in doc/ walk it.
+ */
+struct tls_setting {
+	const char *name;
+	const char *alias;    /* second name in tls.cfg or modparam, NULL: none */
+	const char *run_name; /* name in the run-time group "tls", NULL: not there */
+	enum tls_value_type type;
+	unsigned flags;
+	size_t offset;
+	int preset; /* for TLS_INT, TLS_BOOL, TLS_CHOICE */
+	int min, max;
+	const struct tls_choice *choices; /* ends with a NULL word */
+	const char *text_preset;          /* for TLS_STRING; NULL: none */
+	const char *unit;                 /* "s", "KB", "bytes" or NULL */
+	const char *meaning;              /* one line for the reference */
+};
+
+/* The table, ended by a row whose name is NULL. */
+extern const struct tls_setting tls_settings_table[];
+
+/* How bad a problem is: errors stop a start or a reload, warnings are logged and passed over. */
+enum tls_severity { TLS_WARNING, TLS_ERROR };
+
+struct tls_problem {
+	struct tls_problem *next;
+	enum tls_severity severity;
+	int line;   /* 0: not in a file */
+	char *text; /* complete: "FILE:LINE: SETTING: what is wrong; what is allowed or what to do" */
+};
+
+/* Problems in the order in which they were found. All memory is libc's. */
+struct tls_report {
+	struct tls_problem *first, **last;
+	int errors, warnings;
+};
+
+/* Makes an empty report of R. */
+void tls_report_init(struct tls_report *r);
+
+/* Frees what R holds and empties it. */
+void tls_report_clear(struct tls_report *r);
+
+/*
+ * Adds a problem. FILE may be NULL (module parameter), LINE 0, SETTING NULL. Never fails: when memory is
+ * short the count still rises and a fixed text stands in.
+ */
+void tls_report_add(struct tls_report *r, enum tls_severity severity, const char *file, int line,
+                    const char *setting, const char *format, ...) TLS_FORMAT(6, 7);
+
+enum tls_section_kind { TLS_SECTION_DEFAULT, TLS_SECTION_ANY, TLS_SECTION_ADDRESS };
+
+struct tls_address {
+	int family;     /* 4 or 6, 0: none */
+	uint8_t ip[16]; /* network order, an IPv4 address in the first four */
+	uint16_t port;  /* host order, 0: any */
+};
+
+/* A section of tls.cfg, or the two that the module parameters make. */
+struct tls_section {
+	struct tls_section *next;
+	enum tls_role role;
+	enum tls_section_kind kind;
+	struct tls_address address;
+	int line;       /* of the section's head, 0: no file */
+	int *set_lines; /* line at which each row of the table was set, 0: not set here */
+	struct tls_settings settings;
+};
+
+/* Sections in the file's order; both default sections are always there, in whatever order. */
+struct tls_config {
+	char *file; /* NULL: made from module parameters */
+	struct tls_section *sections;
+};
+
+/* Sets every field that a table row binds to "unset". */
+void tls_settings_init(struct tls_settings *s);
+void tls_options_init(struct tls_options *o);
+
+/* Sets every unset field of S to its preset (strings: a copy). Returns 0, -1 when memory is short. */
+int tls_settings_preset(struct tls_settings *s);
+
+/* Sets every unset string and integer of O to its preset; text presets are not copied. */
+void tls_options_preset(struct tls_options *o);
+
+/* Sets every unset field of S to FROM's (strings: a copy). Returns 0, -1 when memory is short. */
+int tls_settings_inherit(struct tls_settings *s, const struct tls_settings *from);
+
+/* Frees the strings of S and sets every field to "unset". */
+void tls_settings_free(struct tls_settings *s);
+
+/* Copies S to TO, which is taken as uninitialised. Returns 0, -1 when memory is short. */
+int tls_settings_copy(struct tls_settings *to, const struct tls_settings *s);
+
+/* The row called NAME (name or alias, case as written in the table) with all of FLAGS, NULL: none. */
+const struct tls_setting *tls_setting_find(const char *name, unsigned flags);
+
+/*
+ * Gives the setting ROW in BASE (a struct tls_settings or struct tls_options) the value written as TEXT.
+ * Problems go to R with FILE and LINE. Returns 0, -1 when the value is not allowed (BASE unchanged).
+ */
+int tls_setting_parse(const struct tls_setting *row, void *base, const char *text, struct tls_report *r,
+                      const char *file, int line);
+
+/* Writes ROW's value in BASE as text ("" when unset, "***" when secret); returns OUT. */
+const char *tls_setting_print(const struct tls_setting *row, const void *base, char *out, size_t size);
+
+/*
+ * Checks the ranges and words of all rows with TLS_IN_MODPARAM in S and O, as given by module parameters,
+ * where the host has filled integers without asking us. Problems go to R.
+ */
+void tls_modparam_check(const struct tls_settings *s, const struct tls_options *o, struct tls_report *r);
+
+/*
+ * Reads the domains' file PATH. TEXT, SIZE: its content. Presets fill what neither a section nor its role's
+ * default section sets; relative paths stay as they are written. Every problem of the file is reported, not only the
+ * first. Returns the configuration (free it with tls_config_free()) even when R then holds errors; NULL only
+ * when memory is short.
+ */
+struct tls_config *tls_config_parse(const char *path, const char *text, size_t size, struct tls_report *r);
+
+/* As tls_config_parse(), from the file itself. NULL when it cannot be read (reported). */
+struct tls_config *tls_config_read(const char *path, struct tls_report *r);
+
+/* The configuration that module parameters alone make: the two default sections, both from S. */
+struct tls_config *tls_config_from_params(const struct tls_settings *s);
+
+/*
+ * Makes every path of CFG absolute: "/..." stays, "./..." and "../..." are relative to WORK_DIR, all else to
+ * MAIN_DIR, the folder of the main configuration file. Returns 0, -1 when memory is short.
+ */
+int tls_config_resolve(struct tls_config *cfg, const char *main_dir, const char *work_dir);
+
+/* The same for one path: a malloc'ed string, NULL when memory is short. */
+char *tls_path_resolve(const char *path, const char *main_dir, const char *work_dir);
+
+void tls_config_free(struct tls_config *cfg);
+
+/* "server:default", "client:127.0.0.1:5061", "server:[::1]:5061", "server:any", with " (name)" when SECTION has a
+ * server_name or server_id. Returns OUT. */
+const char *tls_section_name(const struct tls_section *section, char *out, size_t size);
+
+/* ------------------------------------------------------------------ two worlds: tls_mem.c -------------- */
+
+/*
+ * Where shared blocks come from. All functions may be called in any process.
+ *   take       a block of SIZE bytes aligned for any type, NULL when there is none
+ *   give       takes a block back
+ *   contains   whether P points into the shared memory
+ *   available  bytes left
+ */
+struct tls_mem_source {
+	void *(*take)(size_t size);
+	void (*give)(void *p);
+	bool (*contains)(const void *p);
+	size_t (*available)(void);
+};
+
+/* Live blocks and bytes of the shared world, headers not counted, and the requests that found no memory. */
+struct tls_mem_stats {
+	long blocks, bytes, refused;
+};
+
+/*
+ * Gives OpenSSL our allocation functions. To be called when the module is loaded: OpenSSL takes them only before its
+ * first allocation. Returns 0, -1 when OpenSSL is in use already.
+ */
+int tls_mem_install(void);
+
+/*
+ * Opens the shared world: before it a scope changes nothing. Called once in the main
+ * process before any fork; SOURCE must outlive the module. Returns 0, -1 when there is no shared memory.
+ */
+int tls_mem_start(const struct tls_mem_source *source);
+
+/* Which of the 64 groups of counters this process adds to; call it after each fork with the process number. */
+void tls_mem_set_slot(int process);
+
+/*
+ * Between these two, what this thread allocates through OpenSSL is shared. They nest. Freeing and resizing go by the
+ * block's address and never need a scope.
+ */
+void tls_mem_enter(void);
+void tls_mem_leave(void);
+
+/* Leaves every scope of this thread and returns how deep it was, for tls_mem_resume(). For calls to code that
+ * may use OpenSSL for itself. */
+int tls_mem_suspend(void);
+void tls_mem_resume(int depth);
+
+/*
+ * A shared block, zeroed; no scope needed. NULL when there is no memory. The caller owns it and frees it with
+ * tls_shared_free(), in whatever process.
+ */
+void *tls_shared_alloc(size_t size);
+char *tls_shared_strdup(const char *s);
+void tls_shared_free(void *p);
+
+/* Sums the counters of all processes. */
+void tls_mem_get_stats(struct tls_mem_stats *out);
+
+/* Bytes that the source can still give. */
+size_t tls_mem_available(void);
+
+/* ------------------------------------------------------------------ OpenSSL: tls_init.c ---------------- */
+
+/* Each returns 0, or -1 after it has logged what to do. */
+
+/* When the module is loaded: tls_mem_install(), no exit handlers. */
+int tls_init_load(void);
+
+/*
+ * In the main process before any fork: OpenSSL's process-wide roots, the lock proof, the shared library
+ * context with its provider, one handshake for each protocol version. FORCE: go on, with a warning, when a sanity check fails.
+ */
+int tls_init_start(bool force);
+
+/* In each process after its fork. PROCESS: its number. */
+void tls_init_process(int process);
+
+/* The shared library context, NULL before tls_init_start(). */
+struct ossl_lib_ctx_st *tls_init_libctx(void);
+
+/*
+ * Runs WORK(ARG) inside the shared scope. Before the first fork it does so in a thread of its own that is joined, so that nothing
+ * thread-local of OpenSSL's is left to be inherited; later, in place. Returns what WORK returns, or -1.
+ */
+int tls_init_run_shared(int (*work)(void *arg), void *arg);
+
+/*
+ * Empties this thread's OpenSSL error queue into OUT as "reason; reason", oldest first, newest kept when they do not all fit;
+ * "no reason given" when empty. Returns OUT.
+ */
+const char *tls_init_errors(char *out, size_t size);
+
+/* ------------------------------------------------------------------ files: tls_store.c ----------------- */
+
+/*
+ * What one configuration has loaded from files, each distinct file or set of files once. Everything lives in the shared
+ * world. All functions that take a store run inside the shared scope, in one process; problems go to R with the file they are in.
+ */
+struct tls_store;
+struct stack_st_X509;
+struct x509_store_st;
+
+/* A private key. RSA keys are not used themselves: each process signs with a copy of its own. */
+struct tls_key;
+
+/* A certificate with the chain that is sent with it. */
+struct tls_chain;
+
+/* Trust anchors and revocation lists. */
+struct tls_trust;
+
+/* Where a setting came from, for messages: FILE NULL and LINE 0 for module parameters. */
+struct tls_origin {
+	const char *file;
+	int line;
+	const char *setting;
+};
+
+struct tls_store *tls_store_new(void);
+
+/* Frees STORE; contexts and connections that still use parts of it keep those. Any process, any scope. */
+void tls_store_free(struct tls_store *store);
+
+/* Each returns what the store owns, or NULL with the reason in R. PASSWORD may be NULL. */
+struct tls_key *tls_store_key(struct tls_store *store, const char *path, const char *password,
+                              const struct tls_origin *from, struct tls_report *r);
+struct tls_chain *tls_store_chain(struct tls_store *store, const char *path, const struct tls_origin *from,
+                                  struct tls_report *r);
+/* CA_PATH and CRL may be NULL, CA_LIST and CA_PATH not both. */
+struct tls_trust *tls_store_trust(struct tls_store *store, const char *ca_list, const char *ca_path,
+                                  const char *crl, const struct tls_origin *from, struct tls_report *r);
+
+/* Gives CTX the pair. Returns 0, or -1 when they do not match or memory is short (reported). */
+int tls_store_use_pair(struct ssl_ctx_st *ctx, struct tls_chain *chain, struct tls_key *key,
+                       const struct tls_origin *from, struct tls_report *r);
+
+/* Makes CTX trust TRUST. */
+int tls_store_use_trust(struct ssl_ctx_st *ctx, struct tls_trust *trust);
+
+/*
+ * In the shared scope, in the process that is about to sign: gives SSL this process's own copy of KEY when it is of a
+ * kind that needs one. Returns 0, -1 when memory is short.
+ */
+int tls_key_adopt(struct ssl_st *ssl, struct tls_key *key);
+
+/* The certificate itself, still the chain's. */
+struct x509_st *tls_chain_certificate(const struct tls_chain *chain);
+
+/* ------------------------------------------------------------------ resumption: tls_session.c ---------- */
+
+/* Makes the ticket keys that all contexts and processes share. Main process, before the forks. Returns 0 or -1. */
+int tls_session_start(void);
+
+#define TLS_SESSION_CONTEXT_SIZE 32
+
+/* Hashes IDENTITY into what tells contexts apart: a session is resumed only where OUT is the same. Shared scope. Returns 0 or -1. */
+int tls_session_context(const char *identity, unsigned char out[TLS_SESSION_CONTEXT_SIZE]);
+
+/* Sets resumption up in CTX. SERVER: issue tickets. Shared scope. Returns 0 or -1. */
+int tls_session_setup(struct ssl_ctx_st *ctx, bool server,
+                      const unsigned char context[TLS_SESSION_CONTEXT_SIZE]);
+
+/* ------------------------------------------------------------------ who the peer is: tls_verify.c ------ */
+
+/* Whether the peer sent a certificate and its chain verified. */
+bool tls_verify_peer_is_verified(const struct ssl_st *ssl);
+
+/*
+ * Why the handshake of SSL failed to verify the peer, in words ("certificate has expired at depth 0, subject ..."); empty when
+ * that is not why. Returns OUT.
+ */
+const char *tls_verify_describe(const struct ssl_st *ssl, char *out, size_t size);
+
+/* ------------------------------------------------------------------ domains: tls_domain.c -------------- */
+
+struct tls_generation;
+
+/* One domain of a configuration generation. Read-only once the generation is installed, but for `connections`. */
+struct tls_domain {
+	struct tls_domain *next_in_bucket;
+	struct tls_generation *generation;
+	enum tls_role role;
+	enum tls_section_kind kind;
+	struct tls_address address;
+	struct ssl_ctx_st *ctx;
+	char *name;        /* for people: "server:127.0.0.1:5061 (example.org)" */
+	char *server_name; /* lower case, NULL: none */
+	char *server_id;   /* NULL: none */
+	enum tls_name_mode server_name_mode;
+	int oldest, newest; /* protocol versions, 0: the library's */
+	int verify_mode;    /* SSL_VERIFY_... */
+	int verify_depth;
+	bool accept_any; /* a certificate that does not verify does not end the handshake */
+	struct tls_key *keys[2];
+	struct tls_chain *chains[2];
+	unsigned char session_context[TLS_SESSION_CONTEXT_SIZE];
+	int connections; /* atomic */
+};
+
+/* A connection's tie to its domain: what SSL_get_app_data() gives. */
+struct tls_domain_use {
+	struct tls_domain *domain;
+	struct tls_address local; /* of the host's side */
+};
+
+/* What the hooks need to choose a domain. */
+struct tls_domain_query {
+	enum tls_role role;
+	struct tls_address address;
+	const char *server_name; /* not NUL-terminated, NULL: none */
+	size_t server_name_length;
+	const char *server_id; /* NULL: none */
+};
+
+/* Before the first generation: what contexts are built with beyond a domain's own settings. O must outlive the module. */
+int tls_domain_start(const struct tls_options *o);
+
+/*
+ * Loads everything that CFG names and checks it. Any process; takes no lock. Returns a generation that nobody sees yet, or NULL
+ * when R holds an error (then nothing is left behind).
+ */
+struct tls_generation *tls_generation_build(const struct tls_config *cfg, struct tls_report *r);
+
+/* Makes G the one that new connections use; the one before goes with its last connection. */
+void tls_generation_install(struct tls_generation *g);
+
+/* Frees a generation that was never installed. */
+void tls_generation_discard(struct tls_generation *g);
+
+/* Pins the current generation, NULL when there is none. */
+struct tls_generation *tls_generation_pin(void);
+
+/* Lets it go, in whatever process; the last one frees it. NULL is nothing. */
+void tls_generation_unpin(struct tls_generation *g);
+
+/* Numbers since start, from 1. */
+int tls_generation_number(const struct tls_generation *g);
+
+/* The domain of G for QUERY; there is always one, the role's default. *NAMED tells whether the server name matched. */
+struct tls_domain *tls_domain_find(struct tls_generation *g, const struct tls_domain_query *query,
+                                   bool *named);
+
+/* Walks the domains of G: NULL gives the first, the last gives NULL. */
+struct tls_domain *tls_domain_next(struct tls_generation *g, struct tls_domain *d);
+
+/*
+ * A new SSL for a connection of USE->domain. A ClientHello may move USE to the domain of the server name in it. USE must
+ * outlive the SSL. Shared scope. NULL when memory is short.
+ */
+struct ssl_st *tls_domain_open(struct tls_domain_use *use);
+
+/* Frees SSL (may be NULL) and ends what tls_domain_open() began. Any process. */
+void tls_domain_close(struct tls_domain_use *use, struct ssl_st *ssl);
+
+/* In the process that takes the next step of SSL's handshake, shared scope: puts this process's own keys in. Returns 0 or -1. */
+int tls_domain_own_keys(struct ssl_st *ssl);
+
+/* ------------------------------------------------------------------ between socket and OpenSSL: tls_io.c */
+
+/*
+ * The buffers of one call of a hook. A process handles one connection at a time, so it has one pair of buffers, and a connection points
+ * to it only during the call.
+ */
+struct tls_io {
+	const unsigned char *in;
+	size_t in_size, in_taken;
+	unsigned char *out;
+	size_t out_used, out_room;
+};
+
+/* What a step of OpenSSL's came to. */
+enum tls_step {
+	TLS_STEP_DONE,
+	TLS_STEP_WANTS_INPUT,
+	TLS_STEP_CLOSED, /* close_notify */
+	TLS_STEP_FAILED, /* see the error queue */
+};
+
+/* How much of the buffer for output may be filled before a sender is asked to come again. */
+#define TLS_IO_OUT_SOFT_MAX (64 * 1024)
+#define TLS_IO_IN_SIZE      (64 * 1024)
+
+/* The kind of BIO that reads and writes a connection's struct tls_io. Main process, before the forks. Returns 0 or -1. */
+int tls_io_start(void);
+
+/* Gives SSL a BIO whose reads and writes go to *PLACE, and wait when that is NULL. Shared scope. Returns 0 or -1. */
+int tls_io_attach(struct ssl_st *ssl, struct tls_io **place);
+
+/* Begins a call: this process's buffers, with nothing in and out. */
+struct tls_io *tls_io_begin(void);
+
+/* This process's input buffer, TLS_IO_IN_SIZE bytes. NULL when memory is short. */
+unsigned char *tls_io_input(void);
+
+/* One step each, in the shared scope that they enter themselves; the error queue is empty before and holds the reason after a failure. */
+enum tls_step tls_io_handshake(struct ssl_st *ssl);
+enum tls_step tls_io_read(struct ssl_st *ssl, void *to, size_t room, size_t *got);
+enum tls_step tls_io_write(struct ssl_st *ssl, const void *from, size_t size, size_t *taken);
+enum tls_step tls_io_shutdown(struct ssl_st *ssl);
+
+/* ------------------------------------------------------------------ connections: tls_server.c ---------- */
+
+enum tls_phase {
+	TLS_PHASE_NEW, /* nothing received or sent yet */
+	TLS_PHASE_HANDSHAKE,
+	TLS_PHASE_ESTABLISHED,
+	TLS_PHASE_CLOSED, /* close_notify received or sent, or an error: nothing more goes out */
+};
+
+/* Bytes that wait in shared memory: cleartext for the end of the handshake, or ciphertext for room in the SIP buffer. */
+struct tls_chunk {
+	struct tls_chunk *next;
+	unsigned room, used;
+	unsigned char bytes[];
+};
+
+/*
+ * One connection. In shared memory, found through the host connection's extra_data. Written by whoever holds the host connection's
+ * write_lock, the links by whoever holds the list's lock.
+ */
+struct tls_connection {
+	struct tls_connection *next, *previous; /* all connections */
+	struct tcp_connection *tcp;
+	int id; /* the host's */
+	enum tls_role role;
+	enum tls_phase phase;
+	struct tls_generation *generation; /* pinned; NULL before the first byte */
+	struct tls_domain_use use;
+	struct ssl_st *ssl;
+	struct tls_io *io; /* only during a call of a hook */
+	unsigned started;  /* ticks */
+	unsigned deadline; /* ticks: of the handshake, then of a message begun */
+	bool deadline_set;
+	bool close_after_queue; /* the sender wants the connection closed behind data that still waits */
+	bool eof_after_input;   /* the peer has closed, but not all that came before is delivered */
+	struct tls_chunk *queue, *queue_last; /* cleartext out, oldest first */
+	unsigned queued;                      /* bytes in it */
+	struct tls_chunk *input;              /* ciphertext in */
+	char *server_name, *server_id;        /* outgoing: what the script chose; NULL: nothing */
+};
+
+struct tls_server_counts {
+	int connections;
+	unsigned long queued; /* bytes of cleartext waiting for handshakes */
+};
+
+/* Makes what the hooks share; O must outlive the module. Main process, before the forks. Returns 0 or -1 (logged). */
+int tls_server_start(const struct tls_options *o);
+
+/*
+ * When the server stops: from here on nothing is freed. The kernel takes everything back in a moment, while a process that was killed in
+ * the middle of its work may have left a connection, or a lock of OpenSSL's, in any state.
+ */
+void tls_server_end(void);
+
+/* Timer process, once a second: closes connections past a deadline. */
+void tls_server_sweep(unsigned ticks, void *param);
+
+/* Calls EACH for every connection with the list locked: EACH must not block nor call back. Stops when it returns non-zero. */
+void tls_server_walk(int (*each)(struct tls_connection *t, void *arg), void *arg);
+
+/* Has tcp_main close connection ID. Any process that has the host's socket to tcp_main. Returns 0, -1 when there is no such connection. */
+int tls_server_kill(int id);
+
+void tls_server_get_counts(struct tls_server_counts *out);
+
+/*
+ * The TLS or WSS connection with the host's ID, its write_lock held, so that it neither changes nor goes; NULL when there is
+ * none. tls_server_release() ends that.
+ */
+struct tls_connection *tls_server_hold(int id);
+void tls_server_release(struct tls_connection *t);
+
+#ifdef TLS_COMPAT_H /* these need the host's types */
+
+/* The hooks. The contract is the host's tls_hooks.h; what holds in which process stands in tls_server.c. */
+int tls_server_open(struct tcp_connection *c, int sock);
+int tls_server_read(struct tcp_connection *c, rd_conn_flags_t *flags);
+int tls_server_encode(struct tcp_connection *c, const char **pbuf, unsigned *plen, const char **rest_buf,
+                      unsigned *rest_len, snd_flags_t *send_flags);
+void tls_server_close(struct tcp_connection *c, int fd);
+void tls_server_clean(struct tcp_connection *c);
+
+#endif
+
+/* ------------------------------------------------------------------ from settings to a generation: tls_load.c */
+
+/*
+ * S: the module parameters of the default domains, O: the module's own. Both must outlive the module and may hold unset fields. Main process,
+ * before the forks. Returns 0 or -1 (logged).
+ */
+int tls_load_start(const struct tls_settings *s, const struct tls_options *o);
+
+/*
+ * Reads the configuration again and makes it the current one; any process. What is wrong goes to R and then nothing has
+ * changed. One at a time: a second one that comes meanwhile is an error. Returns the new generation's number, -1 on an error.
+ */
+int tls_load_reload(struct tls_report *r);
+
+/* Writes R to the log. */
+void tls_load_log(const struct tls_report *r);
+
+/* ------------------------------------------------------------------ RPC: tls_rpc.c -------------------- */
+
+/* Registers the commands. Returns 0 or -1 (logged). */
+int tls_rpc_start(void);
+
+#endif

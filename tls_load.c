@@ -1,0 +1,124 @@
+/*
+ * tls_load.c - from what the operator wrote to a configuration generation: at start, and again at each reload
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
+ */
+#include <libgen.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tls_compat.h"
+
+#include "tls.h"
+
+/* In shared memory. `lock` is held for the whole of a reload, and only ever tried. */
+struct shared {
+	gen_lock_t lock;
+};
+
+static struct shared *shared;
+static const struct tls_settings *params;
+static const struct tls_options *options;
+
+void tls_load_log(const struct tls_report *r)
+{
+	for (const struct tls_problem *p = r->first; p != NULL; p = p->next) {
+		if (p->severity == TLS_ERROR)
+			LM_ERR("%s\n", p->text);
+		else
+			LM_WARN("%s\n", p->text);
+	}
+}
+
+/* The folder of the main configuration file in OUT. */
+static const char *main_folder(char *out, size_t size)
+{
+	if (cfg_file == NULL || strlen(cfg_file) >= size)
+		return CFG_DIR;
+	strcpy(out, cfg_file);
+	return dirname(out);
+}
+
+/* What the file or the module parameters say, with absolute paths. NULL with the reason in R. */
+static struct tls_config *read_config(struct tls_report *r)
+{
+	char folder_room[PATH_MAX], work[PATH_MAX];
+	const char *folder = main_folder(folder_room, sizeof(folder_room));
+	struct tls_config *cfg = NULL;
+	char *path = NULL;
+
+	if (getcwd(work, sizeof(work)) == NULL)
+		strcpy(work, "/");
+	if (options->config == NULL || options->config[0] == '\0')
+		cfg = tls_config_from_params(params);
+	else if ((path = tls_path_resolve(options->config, folder, work)) != NULL)
+		cfg = tls_config_read(path, r);
+	free(path);
+	if (cfg != NULL && tls_config_resolve(cfg, folder, work) != 0) {
+		tls_config_free(cfg);
+		cfg = NULL;
+	}
+	if (cfg == NULL && r->errors == 0)
+		tls_report_add(r, TLS_ERROR, options->config, 0, NULL, "no memory to read the configuration");
+	return cfg;
+}
+
+/* A generation from what is on disk now, not yet installed. NULL with the reasons in R. */
+static struct tls_generation *load(struct tls_report *r)
+{
+	struct tls_config *cfg = read_config(r);
+	struct tls_generation *g = NULL;
+
+	if (cfg != NULL) {
+		int before = r->errors;
+
+		g = tls_generation_build(cfg, r);
+		if (g != NULL && before > 0) {
+			tls_generation_discard(g);
+			g = NULL;
+		}
+	}
+	tls_config_free(cfg);
+	return g;
+}
+
+int tls_load_start(const struct tls_settings *s, const struct tls_options *o)
+{
+	struct tls_generation *g;
+	struct tls_report r;
+
+	params = s;
+	options = o;
+	shared = tls_shared_alloc(sizeof(*shared));
+	if (shared == NULL || lock_init(&shared->lock) == NULL) {
+		LM_ERR("no shared memory; give the host more with -m\n");
+		return -1;
+	}
+	tls_report_init(&r);
+	g = load(&r);
+	tls_load_log(&r);
+	tls_report_clear(&r);
+	if (g == NULL)
+		return -1;
+	tls_generation_install(g);
+	return 0;
+}
+
+int tls_load_reload(struct tls_report *r)
+{
+	struct tls_generation *g;
+	int number = -1;
+
+	if (lock_try(&shared->lock) != 0) {
+		tls_report_add(r, TLS_ERROR, NULL, 0, NULL, "another reload is under way; try again when it is done");
+		return -1;
+	}
+	g = load(r);
+	if (g != NULL) {
+		number = tls_generation_number(g);
+		tls_generation_install(g);
+	}
+	lock_release(&shared->lock);
+	return number;
+}

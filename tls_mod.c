@@ -1,0 +1,230 @@
+/*
+ * tls_mod.c - the module's face: what the host looks up, and when it calls what
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
+ *
+ * Order of the host's calls: mod_register when the module is loaded, then the parameters, on_start (mod_init) in the main process, on_process
+ * (child_init) in each process, on_end (mod_destroy) in the main process, while connections are still to be cleaned.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tls_compat.h"
+
+#include "core/kemi.h"
+
+#include "tls.h"
+
+/* The host looks these up by name; everything else is hidden. */
+#pragma GCC visibility push(default)
+MODULE_VERSION
+struct module_exports exports;
+int mod_register(char *path, int *dlflags, void *p1, void *p2);
+#pragma GCC visibility pop
+
+#define PARAMS_MAX 96
+
+static struct tls_settings given;  /* module parameters of the default domains */
+static struct tls_options options; /* module parameters of the module as a whole */
+static param_export_t params[PARAMS_MAX];
+static char
+	*choice_text[PARAMS_MAX]; /* words of parameters that are kept as numbers, by their place in PARAMS */
+
+/* ---- module parameters: made from the table of settings */
+
+static void *field_of(const struct tls_setting *row)
+{
+	char *base = (row->flags & TLS_OF_DOMAIN) != 0 ? (char *)&given : (char *)&options;
+
+	return base + row->offset;
+}
+
+/* Appends the parameter NAME for ROW. Returns 0, -1 when the table is full. */
+static int add_param(const char *name, const struct tls_setting *row, int *count)
+{
+	param_export_t *p = &params[*count];
+
+	if (*count >= PARAMS_MAX - 1)
+		return -1;
+	p->name = (char *)(uintptr_t)name;
+	switch (row->type) {
+	case TLS_INT:
+	case TLS_BOOL:
+		p->type = PARAM_INT;
+		p->param_pointer = field_of(row);
+		break;
+	case TLS_STRING:
+		p->type = PARAM_STRING;
+		p->param_pointer = field_of(row);
+		break;
+	case TLS_CHOICE:
+		p->type = PARAM_STRING;
+		p->param_pointer = &choice_text[*count];
+		break;
+	}
+	++*count;
+	return 0;
+}
+
+static int make_params(void)
+{
+	int count = 0;
+
+	tls_settings_init(&given);
+	tls_options_init(&options);
+	for (const struct tls_setting *row = tls_settings_table; row->name != NULL; row++) {
+		if ((row->flags & TLS_IN_MODPARAM) == 0)
+			continue;
+		if (add_param(row->name, row, &count) != 0 ||
+		    (row->alias != NULL && add_param(row->alias, row, &count) != 0))
+			return -1;
+	}
+	return 0;
+}
+
+/* Turns the words into numbers. Problems go to R. */
+static void read_choices(struct tls_report *r)
+{
+	for (int i = 0; params[i].name != NULL; i++) {
+		const struct tls_setting *row = tls_setting_find(params[i].name, TLS_IN_MODPARAM);
+
+		if (choice_text[i] != NULL)
+			tls_setting_parse(row, (row->flags & TLS_OF_DOMAIN) != 0 ? (void *)&given : (void *)&options,
+			                  choice_text[i], r, NULL, 0);
+	}
+}
+
+/* Checks what the host has put into the fields, and fills the rest. Returns 0, -1 on a wrong value (logged). */
+static int read_params(void)
+{
+	struct tls_report r;
+	int errors;
+
+	tls_report_init(&r);
+	read_choices(&r);
+	tls_modparam_check(&given, &options, &r);
+	tls_load_log(&r);
+	errors = r.errors;
+	tls_report_clear(&r);
+	tls_options_preset(&options);
+	return errors == 0 ? 0 : -1;
+}
+
+/* ---- life cycle */
+
+static int on_start(void)
+{
+	if (tls_disable) {
+		LM_WARN("TLS is off: put enable_tls=yes before the first loadmodule to use it\n");
+		return 0;
+	}
+	if (read_params() != 0 || tls_init_start(options.force_run == 1) != 0 || tls_io_start() != 0 ||
+	    tls_session_start() != 0 || tls_domain_start(&options) != 0 || tls_server_start(&options) != 0 ||
+	    tls_load_start(&given, &options) != 0 || tls_rpc_start() != 0)
+		return -1;
+	if (register_timer(tls_server_sweep, NULL, 1) < 0) {
+		LM_ERR("no timer\n");
+		return -1;
+	}
+	return 0;
+}
+
+static int on_process(int rank)
+{
+	if (!tls_disable && rank != PROC_INIT && rank != PROC_POSTCHILDINIT)
+		tls_init_process(process_no);
+	return 0;
+}
+
+static void on_end(void)
+{
+	tls_server_end();
+}
+
+/* ---- script functions */
+
+/* Whether MSG came over TLS from a peer whose certificate verified. Returns 1, or -1. */
+static int peer_is_verified(struct sip_msg *msg)
+{
+	struct tls_connection *t;
+	bool verified;
+
+	if (msg->rcv.proto != PROTO_TLS && msg->rcv.proto != PROTO_WSS)
+		return -1;
+	t = tls_server_hold(msg->rcv.proto_reserved1);
+	if (t == NULL)
+		return -1;
+	verified = t->phase == TLS_PHASE_ESTABLISHED && tls_verify_peer_is_verified(t->ssl);
+	tls_server_release(t);
+	return verified ? 1 : -1;
+}
+
+static int w_is_peer_verified(struct sip_msg *msg, char *a, char *b)
+{
+	(void)a;
+	(void)b;
+	return peer_is_verified(msg);
+}
+
+static int ki_is_peer_verified(struct sip_msg *msg)
+{
+	return peer_is_verified(msg);
+}
+
+static cmd_export_t functions[] = {
+	{"is_peer_verified", (cmd_function)w_is_peer_verified, 0, NULL, NULL, REQUEST_ROUTE},
+	{NULL, NULL, 0, NULL, NULL, 0},
+};
+
+static sr_kemi_t kemi_functions[] = {
+	{str_init("tls"), str_init("is_peer_verified"), SR_KEMIP_INT, ki_is_peer_verified, {SR_KEMIP_NONE}},
+	{{NULL, 0}, {NULL, 0}, 0, NULL, {0}},
+};
+
+/* ---- what the host looks up */
+
+/* Before the forks, for each listening socket. Returns 0 or -1. */
+static int open_socket(struct socket_info *si)
+{
+	if (tcp_init(si) < 0)
+		return -1; /* logged by the host */
+	si->proto = PROTO_TLS;
+	return 0;
+}
+
+static struct tls_hooks hooks = {
+	.read = tls_server_read,
+	.encode = tls_server_encode,
+	.on_tcpconn_init = tls_server_open,
+	.tcpconn_clean = tls_server_clean,
+	.tcpconn_close = tls_server_close,
+	.init_si = open_socket,
+};
+
+struct module_exports exports = {
+	.name = "tls",
+	.dlflags = DEFAULT_DLFLAGS,
+	.cmds = functions,
+	.params = params,
+	.init_mod_f = on_start,
+	.init_child_f = on_process,
+	.destroy_mod_f = on_end,
+};
+
+int mod_register(char *path, int *dlflags, void *p1, void *p2)
+{
+	(void)path;
+	(void)dlflags;
+	(void)p1;
+	(void)p2;
+	if (make_params() != 0) {
+		LM_BUG("more settings than module parameters\n");
+		return -1;
+	}
+	if (tls_init_load() != 0)
+		return -1;
+	if (!tls_disable && register_tls_hooks(&hooks) != 0)
+		return -1;
+	sr_kemi_modules_add(kemi_functions);
+	return 0;
+}

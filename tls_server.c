@@ -1,0 +1,826 @@
+/*
+ * tls_server.c - one connection: the host's hooks, the handshake, reading, writing, and what waits
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
+ *
+ * Who calls what (host 5.6 to 6.1):
+ *
+ *   open    accepted: tcp_main; outgoing: the sender. Nobody else knows the connection yet.
+ *   read    the TCP worker that holds the descriptor; no lock held
+ *   encode  any sender, write_lock held
+ *   close   tcp_main, no lock held
+ *   clean   whichever process lets go last; nobody else can reach the connection any more
+ *
+ * The connection's SSL is made with the first byte that comes or goes, so one that stays silent costs little and uses the
+ * configuration that is current when it speaks.
+ */
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tls_compat.h"
+
+#include "tls.h"
+
+#define REASON_SIZE 320
+#define SWEEP_MAX   128 /* connections that one sweep closes; the next goes on */
+
+/* In shared memory. `lock` guards the list. */
+struct shared {
+	gen_lock_t lock;
+	struct tls_connection *first;
+	atomic_int connections;
+	atomic_ulong queued;
+	atomic_uint refused_at; /* ticks of the last complaint about low memory */
+	atomic_bool ending;     /* the server stops: nothing is freed any more */
+};
+
+static struct shared *shared;
+static const struct tls_options *options;
+
+/* ---- names for log lines */
+
+struct peer_name {
+	char text[IP_ADDR_MAX_STR_SIZE + 10];
+};
+
+/* "192.0.2.1:5061" or "[2001:db8::1]:5061" in OUT. */
+static const char *peer_of(const struct tcp_connection *c, struct peer_name *out)
+{
+	struct ip_addr ip = c->rcv.src_ip;
+	char *text = ip_addr2a(&ip);
+
+	snprintf(out->text, sizeof(out->text), ip.af == AF_INET6 ? "[%s]:%u" : "%s:%u", text, c->rcv.src_port);
+	return out->text;
+}
+
+static const char *domain_name(const struct tls_connection *t)
+{
+	return t->use.domain != NULL ? t->use.domain->name : "none yet";
+}
+
+/* One line for each connection that ends otherwise than by its peer's wish. doc/ gives it to fail2ban: keep the form. */
+static void log_failure(const struct tls_connection *t, const char *what, const char *reason)
+{
+	struct peer_name peer;
+
+	LM_NOTICE("TLS %s failed: peer %s, domain %s: %s\n", what, peer_of(t->tcp, &peer), domain_name(t),
+	          reason);
+}
+
+/* Logs why the last step failed; empties the error queue. */
+static void log_crypto_failure(const struct tls_connection *t, const char *what)
+{
+	char reason[REASON_SIZE], verify[REASON_SIZE], both[2 * REASON_SIZE + 4];
+
+	tls_init_errors(reason, sizeof(reason));
+	tls_verify_describe(t->ssl, verify, sizeof(verify));
+	snprintf(both, sizeof(both), "%s%s%s", reason, verify[0] != '\0' ? ": " : "", verify);
+	log_failure(t, what, both);
+}
+
+/* ---- waiting bytes */
+
+static struct tls_chunk *new_chunk(const void *bytes, unsigned size, unsigned room)
+{
+	struct tls_chunk *chunk = tls_shared_alloc(sizeof(*chunk) + room);
+
+	if (chunk == NULL)
+		return NULL;
+	chunk->room = room;
+	chunk->used = size;
+	memcpy(chunk->bytes, bytes, size);
+	return chunk;
+}
+
+static void drop_chunk(struct tls_chunk *chunk)
+{
+	if (chunk != NULL)
+		OPENSSL_cleanse(chunk->bytes, chunk->used);
+	tls_shared_free(chunk);
+}
+
+static void drop_queue(struct tls_connection *t)
+{
+	while (t->queue != NULL) {
+		struct tls_chunk *next = t->queue->next;
+
+		drop_chunk(t->queue);
+		t->queue = next;
+	}
+	t->queue_last = NULL;
+	atomic_fetch_sub(&shared->queued, t->queued);
+	t->queued = 0;
+}
+
+/* Whether SIZE more bytes may wait for T's handshake; says why not. */
+static bool may_queue(const struct tls_connection *t, unsigned size)
+{
+	char reason[REASON_SIZE];
+	unsigned long all = atomic_load(&shared->queued);
+
+	if (t->queued + size <= (unsigned)options->con_ct_wq_max &&
+	    all + size <= (unsigned long)options->ct_wq_max)
+		return true;
+	snprintf(
+		reason, sizeof(reason),
+		"%u bytes more to send than may wait for the handshake: %u wait here (con_ct_wq_max %d), %lu everywhere (ct_wq_max %d)",
+		size, t->queued, options->con_ct_wq_max, all, options->ct_wq_max);
+	log_failure(t, "queueing", reason);
+	return false;
+}
+
+/* Appends cleartext to T's queue. Returns 0, -1 when it is full or memory is short (logged). */
+static int queue_add(struct tls_connection *t, const char *bytes, unsigned size)
+{
+	struct tls_chunk *last = t->queue_last;
+	unsigned room = size > (unsigned)options->ct_wq_blk_size ? size : (unsigned)options->ct_wq_blk_size;
+
+	if (size == 0)
+		return 0;
+	if (!may_queue(t, size))
+		return -1;
+	if (last != NULL && last->room - last->used >= size) {
+		memcpy(last->bytes + last->used, bytes, size);
+		last->used += size;
+	} else {
+		struct tls_chunk *chunk = new_chunk(bytes, size, room);
+
+		if (chunk == NULL) {
+			log_failure(t, "queueing", "no shared memory");
+			return -1;
+		}
+		*(last != NULL ? &last->next : &t->queue) = chunk;
+		t->queue_last = chunk;
+	}
+	t->queued += size;
+	atomic_fetch_add(&shared->queued, size);
+	return 0;
+}
+
+/* ---- the list of connections */
+
+static void list_add(struct tls_connection *t)
+{
+	lock_get(&shared->lock);
+	t->next = shared->first;
+	if (t->next != NULL)
+		t->next->previous = t;
+	shared->first = t;
+	lock_release(&shared->lock);
+	atomic_fetch_add(&shared->connections, 1);
+}
+
+static void list_remove(struct tls_connection *t)
+{
+	lock_get(&shared->lock);
+	if (t->previous != NULL)
+		t->previous->next = t->next;
+	else
+		shared->first = t->next;
+	if (t->next != NULL)
+		t->next->previous = t->previous;
+	lock_release(&shared->lock);
+	atomic_fetch_sub(&shared->connections, 1);
+}
+
+void tls_server_walk(int (*each)(struct tls_connection *t, void *arg), void *arg)
+{
+	lock_get(&shared->lock);
+	for (struct tls_connection *t = shared->first; t != NULL && each(t, arg) == 0; t = t->next)
+		;
+	lock_release(&shared->lock);
+}
+
+void tls_server_get_counts(struct tls_server_counts *out)
+{
+	out->connections = atomic_load(&shared->connections);
+	out->queued = atomic_load(&shared->queued);
+}
+
+/* ---- deadlines */
+
+static bool past(unsigned ticks, unsigned now)
+{
+	return TICKS_GE((ticks_t)now, (ticks_t)ticks);
+}
+
+static void set_deadline(struct tls_connection *t, int seconds)
+{
+	t->deadline_set = seconds > 0;
+	if (seconds > 0)
+		t->deadline = get_ticks_raw() + S_TO_TICKS((ticks_t)seconds);
+}
+
+/* Seconds that a message may take from its first byte to its last: a connection idle in the middle of one is idle. */
+static int message_seconds(void)
+{
+	return options->connection_timeout > 0 ? options->connection_timeout : options->handshake_timeout;
+}
+
+/* How long the host keeps an established connection on which nothing happens. */
+static ticks_t idle_lifetime(void)
+{
+	return options->connection_timeout < 0 ? S_TO_TICKS((ticks_t)1 << 26)
+	                                       : S_TO_TICKS((ticks_t)options->connection_timeout);
+}
+
+/* Whether the host or OpenSSL hold the beginning of something whose end has not come. */
+static bool mid_message(const struct tcp_connection *c, const struct tls_connection *t)
+{
+	bool host = c->type == PROTO_WSS ? c->req.pos != c->req.buf : c->req.state > H_SKIP_EMPTY_CRLFCR_FOUND;
+
+	return host || SSL_has_pending(t->ssl) == 1;
+}
+
+/* Starts, keeps or ends the deadline of the message that is under way as this read begins. */
+static void watch_message(const struct tcp_connection *c, struct tls_connection *t)
+{
+	if (t->phase != TLS_PHASE_ESTABLISHED)
+		return;
+	if (!mid_message(c, t))
+		t->deadline_set = false;
+	else if (!t->deadline_set)
+		set_deadline(t, message_seconds());
+}
+
+/* What T's deadline was about, for the log. */
+static const char *describe_deadline(const struct tls_connection *t, char *out, size_t size)
+{
+	bool message = t->phase == TLS_PHASE_ESTABLISHED;
+
+	snprintf(out, size, "not finished within %d s (%s)",
+	         message ? message_seconds() : options->handshake_timeout,
+	         message && options->connection_timeout > 0 ? "connection_timeout" : "handshake_timeout");
+	return out;
+}
+
+/* ---- open and clean */
+
+static void host_address(const struct ip_addr *ip, unsigned short port, struct tls_address *out)
+{
+	out->family = ip->af == AF_INET6 ? 6 : 4;
+	memcpy(out->ip, ip->u.addr, out->family == 6 ? 16 : 4);
+	out->port = port;
+}
+
+/* Whether shared memory is too short for another connection; complains at most once in five seconds. */
+static bool memory_low(struct tcp_connection *c)
+{
+	size_t limit = (size_t)(options->low_mem_threshold1 > 0 ? options->low_mem_threshold1 : 0) * 1024;
+	unsigned now = get_ticks_raw(), before = atomic_load(&shared->refused_at);
+	struct peer_name peer;
+
+	if (limit == 0 || tls_mem_available() >= limit)
+		return false;
+	if (before == 0 || past(before + S_TO_TICKS(5), now)) {
+		atomic_store(&shared->refused_at, now > 0 ? now : 1);
+		LM_ERR(
+			"connection with %s refused: %zu KB of shared memory are left (low_mem_threshold1 %d KB); give the host "
+			"more with -m\n",
+			peer_of(c, &peer), tls_mem_available() / 1024, options->low_mem_threshold1);
+	}
+	return true;
+}
+
+int tls_server_open(struct tcp_connection *c, int sock)
+{
+	struct tls_connection *t;
+	struct peer_name peer;
+
+	(void)sock;
+	if (memory_low(c))
+		return -1;
+	t = tls_shared_alloc(sizeof(*t));
+	if (t == NULL) {
+		LM_ERR("connection with %s refused: no shared memory; give the host more with -m\n",
+		       peer_of(c, &peer));
+		return -1;
+	}
+	t->tcp = c;
+	t->id = c->id;
+	t->role = c->state == S_CONN_ACCEPT ? TLS_SERVER : TLS_CLIENT;
+	t->started = get_ticks_raw();
+	set_deadline(t, options->handshake_timeout);
+	c->type = PROTO_TLS;
+	c->rcv.proto = PROTO_TLS;
+	c->lifetime = S_TO_TICKS((ticks_t)options->handshake_timeout);
+	c->timeout = get_ticks_raw() + c->lifetime;
+	c->extra_data = t;
+	list_add(t);
+	return 0;
+}
+
+void tls_server_clean(struct tcp_connection *c)
+{
+	struct tls_connection *t = c->extra_data;
+
+	if (t == NULL || atomic_load(&shared->ending))
+		return;
+	c->extra_data = NULL;
+	list_remove(t);
+	tls_domain_close(&t->use, t->ssl);
+	tls_generation_unpin(t->generation);
+	drop_queue(t);
+	drop_chunk(t->input);
+	tls_shared_free(t->server_name);
+	tls_shared_free(t->server_id);
+	tls_shared_free(t);
+}
+
+/* ---- from the first byte to the handshake's end */
+
+/* The side of the connection by which a domain is chosen: ours when accepting, the peer's when connecting. */
+static void choose_domain(const struct tcp_connection *c, struct tls_connection *t)
+{
+	struct tls_domain_query q = {.role = t->role, .server_id = t->server_id, .server_name = t->server_name};
+	bool named;
+
+	if (t->role == TLS_SERVER)
+		host_address(&c->rcv.dst_ip, c->rcv.dst_port, &q.address);
+	else
+		host_address(&c->rcv.src_ip, c->rcv.src_port, &q.address);
+	q.server_name_length = t->server_name != NULL ? strlen(t->server_name) : 0;
+	t->use.local = q.address;
+	t->use.domain = tls_domain_find(t->generation, &q, &named);
+}
+
+/* The name that an outgoing connection asks for: the script's, else the domain's. Returns 0 or -1. */
+static int set_outgoing_name(struct tls_connection *t)
+{
+	const char *name = t->server_name != NULL ? t->server_name : t->use.domain->server_name;
+
+	return name == NULL || SSL_set_tlsext_host_name(t->ssl, name) == 1 ? 0 : -1;
+}
+
+/* Makes T's SSL. Returns 0, -1 without memory (logged). */
+static int begin(struct tcp_connection *c, struct tls_connection *t)
+{
+	int result = -1;
+
+	if (t->generation == NULL)
+		t->generation = tls_generation_pin();
+	if (t->generation == NULL)
+		return -1;
+	choose_domain(c, t);
+	tls_mem_enter();
+	t->ssl = tls_domain_open(&t->use);
+	if (t->ssl != NULL && tls_io_attach(t->ssl, &t->io) == 0 &&
+	    (t->role == TLS_SERVER || set_outgoing_name(t) == 0))
+		result = 0;
+	tls_mem_leave();
+	if (result == 0)
+		t->phase = TLS_PHASE_HANDSHAKE;
+	else
+		log_failure(t, "handshake", "no shared memory; give the host more with -m");
+	return result;
+}
+
+/*
+ * Before TLS 1.3 an RSA key may also be used in the server's second flight, perhaps in another process than the first,
+ * where the certificate callback set the key.
+ */
+static int refresh_keys(const struct tls_connection *t)
+{
+	int result;
+
+	if (t->role != TLS_SERVER || SSL_in_before(t->ssl) || SSL_version(t->ssl) >= TLS1_3_VERSION)
+		return 0;
+	tls_mem_enter();
+	result = tls_domain_own_keys(t->ssl);
+	tls_mem_leave();
+	return result;
+}
+
+static void established(struct tcp_connection *c, struct tls_connection *t)
+{
+	struct peer_name peer;
+
+	t->phase = TLS_PHASE_ESTABLISHED;
+	t->deadline_set = false;
+	c->lifetime = idle_lifetime();
+	LM_DBG("TLS established: peer %s, domain %s, %s, %s%s\n", peer_of(c, &peer), domain_name(t),
+	       SSL_get_version(t->ssl), SSL_get_cipher_name(t->ssl),
+	       SSL_session_reused(t->ssl) ? ", resumed" : "");
+}
+
+/* Encrypts what waited for the handshake. Returns 0, -1 on an error (logged). */
+static int flush_queue(struct tls_connection *t)
+{
+	for (struct tls_chunk *chunk = t->queue; chunk != NULL; chunk = chunk->next) {
+		size_t done = 0, taken;
+
+		while (done < chunk->used) {
+			if (tls_io_write(t->ssl, chunk->bytes + done, chunk->used - done, &taken) != TLS_STEP_DONE) {
+				log_crypto_failure(t, "sending");
+				return -1;
+			}
+			done += taken;
+		}
+	}
+	drop_queue(t);
+	return 0;
+}
+
+/* Goes on with the handshake as far as the input allows. Returns 0, or -1 when it has failed (logged, T is closed). */
+static int shake(struct tcp_connection *c, struct tls_connection *t)
+{
+	if (refresh_keys(t) != 0) {
+		log_failure(t, "handshake", "no shared memory for this process's key");
+		return -1;
+	}
+	switch (tls_io_handshake(t->ssl)) {
+	case TLS_STEP_DONE: established(c, t); return flush_queue(t);
+	case TLS_STEP_WANTS_INPUT: return 0;
+	case TLS_STEP_CLOSED: log_failure(t, "handshake", "the peer closed it"); break;
+	case TLS_STEP_FAILED: log_crypto_failure(t, "handshake"); break;
+	}
+	t->phase = TLS_PHASE_CLOSED;
+	return -1;
+}
+
+/* ---- read */
+
+/* Fills the process's input with what T could not take before and what the socket has. Returns 0, -1 on a read error. */
+static int fetch_input(struct tcp_connection *c, struct tls_connection *t, struct tls_io *io,
+                       rd_conn_flags_t *flags)
+{
+	unsigned char *in = tls_io_input();
+	unsigned kept = t->input != NULL ? t->input->used : 0;
+	int n;
+
+	if (in == NULL)
+		return -1;
+	if (kept > 0)
+		memcpy(in, t->input->bytes, kept);
+	io->in = in;
+	io->in_size = kept;
+	if ((*flags & (RD_CONN_EOF | RD_CONN_SHORT_READ)) != 0 || kept == TLS_IO_IN_SIZE)
+		return 0;
+	n = tcp_read_data(c->fd, c, (char *)in + kept, (int)(TLS_IO_IN_SIZE - kept), flags);
+	if (n < 0)
+		return -1;
+	io->in_size += (unsigned)n;
+	return 0;
+}
+
+/* Keeps for the next call what OpenSSL has not taken. Returns 0, -1 without memory (logged). */
+static int keep_input(struct tls_connection *t, const struct tls_io *io)
+{
+	size_t left = io->in_size - io->in_taken;
+	struct tls_chunk *chunk = NULL;
+
+	if (left > 0 && (chunk = new_chunk(io->in + io->in_taken, (unsigned)left, (unsigned)left)) == NULL) {
+		log_failure(t, "reading", "no shared memory");
+		return -1;
+	}
+	drop_chunk(t->input);
+	t->input = chunk;
+	return 0;
+}
+
+/*
+ * Decrypts into the host's buffer until that is full (*FULL) or input is short. Returns the bytes added, -1 on an error
+ * (logged). A close_notify ends T.
+ */
+static int read_cleartext(struct tcp_connection *c, struct tls_connection *t, bool *full)
+{
+	struct tcp_req *req = &c->req;
+	int total = 0;
+
+	while (t->phase == TLS_PHASE_ESTABLISHED) {
+		size_t room = req->b_size - (size_t)(req->pos - req->buf), got;
+
+		*full = room == 0;
+		if (*full)
+			break;
+		switch (tls_io_read(t->ssl, req->pos, room, &got)) {
+		case TLS_STEP_DONE:
+			req->pos += got;
+			total += (int)got;
+			break;
+		case TLS_STEP_WANTS_INPUT: return total;
+		case TLS_STEP_CLOSED:
+			t->phase = TLS_PHASE_CLOSED;
+			tls_io_shutdown(t->ssl); /* RFC 8446 section 6.1: answer */
+			return total;
+		case TLS_STEP_FAILED:
+			log_crypto_failure(t, "reading");
+			t->phase = TLS_PHASE_CLOSED;
+			return -1;
+		}
+	}
+	return total;
+}
+
+/* Handshake, then cleartext. Returns the bytes added to the host's buffer, -1 on an error (logged). */
+static int take_input(struct tcp_connection *c, struct tls_connection *t, const struct tls_io *io, bool *full)
+{
+	if (t->ssl == NULL && (io->in_size == 0 || begin(c, t) != 0))
+		return io->in_size == 0 ? 0 : -1;
+	if (t->phase == TLS_PHASE_HANDSHAKE && shake(c, t) != 0)
+		return -1;
+	return read_cleartext(c, t, full);
+}
+
+/* Sends what OpenSSL has put out. Returns 0, -1 when the host could not. write_lock held. */
+static int send_output(struct tcp_connection *c, struct tls_connection *t, const struct tls_io *io)
+{
+	snd_flags_t flags = c->send_flags;
+
+	if (io->out_used == 0)
+		return 0;
+	flags.f &= (unsigned short)~SND_F_CON_CLOSE;
+	if (t->close_after_queue && t->phase == TLS_PHASE_ESTABLISHED) {
+		flags.f |= SND_F_CON_CLOSE;
+		t->close_after_queue = false;
+	}
+	return tcpconn_send_unsafe(c->fd, c, (const char *)io->out, (unsigned)io->out_used, flags) < 0 ? -1 : 0;
+}
+
+/* Tells the host whether to call again at once, and of the end only when all that came before it is delivered. */
+static void set_read_flags(struct tcp_connection *c, struct tls_connection *t, bool full,
+                           rd_conn_flags_t *flags)
+{
+	bool more = full && (t->input != NULL || SSL_has_pending(t->ssl) == 1);
+
+	if (c->state == S_CONN_EOF)
+		t->eof_after_input = true;
+	if (more) {
+		*flags |= RD_CONN_REPEAT_READ;
+		if (t->eof_after_input)
+			c->state = S_CONN_OK;
+	} else if (t->eof_after_input || t->phase == TLS_PHASE_CLOSED) {
+		*flags |= RD_CONN_EOF;
+		c->state = S_CONN_EOF;
+		c->event = TCP_CLOSED_EOF;
+	}
+}
+
+/* The peer has gone in the middle of its handshake: that is worth a line, a port scan is not. */
+static void note_early_end(const struct tcp_connection *c, const struct tls_connection *t)
+{
+	if (c->state == S_CONN_EOF && t->phase == TLS_PHASE_HANDSHAKE)
+		log_failure(t, "handshake", "the peer closed the connection before it was finished");
+}
+
+/* Returns the bytes added to the host's buffer, -1 on an error. write_lock held. */
+static int read_locked(struct tcp_connection *c, struct tls_connection *t, struct tls_io *io,
+                       rd_conn_flags_t *flags)
+{
+	char reason[REASON_SIZE];
+	bool full = false;
+	int got;
+
+	*flags &= ~RD_CONN_REPEAT_READ;
+	watch_message(c, t);
+	if (t->deadline_set && past(t->deadline, get_ticks_raw())) {
+		log_failure(t, t->phase == TLS_PHASE_ESTABLISHED ? "reading" : "handshake",
+		            describe_deadline(t, reason, sizeof(reason)));
+		return -1;
+	}
+	if (c->req.pos >= c->req.buf + c->req.b_size) {
+		log_failure(t, "reading", "the message is larger than the host's buffer (tcp_rd_buf_size)");
+		c->req.error = TCP_REQ_OVERRUN;
+		return -1;
+	}
+	if (fetch_input(c, t, io, flags) != 0)
+		return -1;
+	t->io = io;
+	got = take_input(c, t, io, &full);
+	t->io = NULL;
+	if (send_output(c, t, io) != 0 || got < 0 || keep_input(t, io) != 0)
+		return -1;
+	note_early_end(c, t);
+	set_read_flags(c, t, full, flags);
+	return got;
+}
+
+int tls_server_read(struct tcp_connection *c, rd_conn_flags_t *flags)
+{
+	struct tls_connection *t = c->extra_data;
+	int got = -1;
+
+	lock_get(&c->write_lock);
+	if (t != NULL)
+		got = read_locked(c, t, tls_io_begin(), flags);
+	if (got < 0 && c->req.error == TCP_REQ_OK)
+		c->req.error = TCP_READ_ERROR;
+	lock_release(&c->write_lock);
+	return got;
+}
+
+/* ---- encode */
+
+/* Before the handshake is done: starts it when it is ours to start, and lets the cleartext wait. */
+static int encode_early(struct tcp_connection *c, struct tls_connection *t, const char *bytes, unsigned size,
+                        snd_flags_t *flags)
+{
+	if (t->ssl == NULL && t->role == TLS_CLIENT && (begin(c, t) != 0 || shake(c, t) != 0))
+		return -1;
+	if ((flags->f & SND_F_CON_CLOSE) != 0) {
+		t->close_after_queue = true;
+		flags->f &= (unsigned short)~SND_F_CON_CLOSE;
+		c->send_flags.f &= (unsigned short)~SND_F_CON_CLOSE;
+	}
+	return queue_add(t, bytes, size);
+}
+
+/* Encrypts as much of SIZE bytes as goes into one output. Returns the bytes taken, -1 on an error (logged). */
+static int encode_records(struct tls_connection *t, const struct tls_io *io, const char *bytes, unsigned size)
+{
+	unsigned done = 0;
+
+	while (done < size && io->out_used < TLS_IO_OUT_SOFT_MAX) {
+		size_t taken;
+
+		if (tls_io_write(t->ssl, bytes + done, size - done, &taken) != TLS_STEP_DONE) {
+			log_crypto_failure(t, "sending");
+			t->phase = TLS_PHASE_CLOSED;
+			return -1;
+		}
+		done += (unsigned)taken;
+	}
+	return (int)done;
+}
+
+int tls_server_encode(struct tcp_connection *c, const char **pbuf, unsigned *plen, const char **rest_buf,
+                      unsigned *rest_len, snd_flags_t *send_flags)
+{
+	struct tls_connection *t = c->extra_data;
+	const char *bytes = *pbuf;
+	unsigned size = *plen;
+	struct tls_io *io;
+	int done = -1;
+
+	*rest_buf = NULL;
+	*rest_len = 0;
+	if (t == NULL || t->phase == TLS_PHASE_CLOSED)
+		return -1;
+	io = tls_io_begin();
+	t->io = io;
+	if (t->phase == TLS_PHASE_ESTABLISHED)
+		done = encode_records(t, io, bytes, size);
+	else if (encode_early(c, t, bytes, size, send_flags) == 0)
+		done = (int)size;
+	t->io = NULL;
+	if (done < 0)
+		return -1;
+	*pbuf = (const char *)io->out;
+	*plen = (unsigned)io->out_used;
+	if ((unsigned)done < size) {
+		*rest_buf = bytes + done;
+		*rest_len = size - (unsigned)done;
+	}
+	return (int)*plen;
+}
+
+/* ---- close */
+
+void tls_server_close(struct tcp_connection *c, int fd)
+{
+	struct tls_connection *t = c->extra_data;
+
+	/* A busy lock is no reason to keep tcp_main waiting: the notice is a courtesy. */
+	if (t == NULL || options->send_close_notify == 0 || lock_try(&c->write_lock) != 0)
+		return;
+	if (t->phase == TLS_PHASE_ESTABLISHED && c->wbuf_q.first == NULL) {
+		struct tls_io *io = tls_io_begin();
+
+		t->io = io;
+		tls_io_shutdown(t->ssl);
+		t->io = NULL;
+		t->phase = TLS_PHASE_CLOSED;
+		if (io->out_used > 0)
+			_tcpconn_write_nb(fd, c, (const char *)io->out, (int)io->out_used);
+	}
+	lock_release(&c->write_lock);
+}
+
+/* ---- from outside: sweep, kill, hold */
+
+/* Hands our reference to C to tcp_main together with the wish to close it. Returns 0 or -1. */
+static int ask_to_close(struct tcp_connection *c)
+{
+	long request[2] = {(long)c, CONN_EOF};
+
+	if (unix_tcp_sock >= 0 && send_all(unix_tcp_sock, request, sizeof(request)) > 0)
+		return 0;
+	c->state = S_CONN_BAD; /* the next that touches it closes it */
+	c->timeout = get_ticks_raw();
+	return -1;
+}
+
+/* Gives a reference back; the last one goes through tcp_main, which alone may free. */
+static void put(struct tcp_connection *c)
+{
+	if (!tcpconn_put(c))
+		return;
+	tcpconn_ref(c);
+	if (ask_to_close(c) != 0)
+		LM_ERR("connection %d cannot be freed in this process\n", c->id);
+}
+
+static struct tls_connection *tls_of(const struct tcp_connection *c)
+{
+	return c->type == PROTO_TLS || c->type == PROTO_WSS ? c->extra_data : NULL;
+}
+
+int tls_server_kill(int id)
+{
+	struct tcp_connection *c = tcpconn_get(id, NULL, 0, NULL, 0);
+
+	if (c == NULL)
+		return -1;
+	if (tls_of(c) == NULL) {
+		put(c);
+		return -1;
+	}
+	if (ask_to_close(c) != 0)
+		put(c);
+	return 0;
+}
+
+struct tls_connection *tls_server_hold(int id)
+{
+	struct tcp_connection *c = id > 0 ? tcpconn_get(id, NULL, 0, NULL, 0) : NULL;
+
+	if (c == NULL)
+		return NULL;
+	lock_get(&c->write_lock);
+	if (tls_of(c) != NULL)
+		return c->extra_data;
+	lock_release(&c->write_lock);
+	put(c);
+	return NULL;
+}
+
+void tls_server_release(struct tls_connection *t)
+{
+	struct tcp_connection *c = t->tcp;
+
+	lock_release(&c->write_lock);
+	put(c);
+}
+
+/* Whether the peer has not taken what waits for it for longer than send_timeout allows. */
+static bool send_stalled(const struct tcp_connection *c, unsigned now)
+{
+	ticks_t host_timeout = cfg_get(tcp, tcp_cfg, send_timeout);
+
+	return options->send_timeout > 0 && c->state == S_CONN_OK && c->wbuf_q.first != NULL &&
+	       past(c->wbuf_q.wr_timeout - host_timeout + S_TO_TICKS((ticks_t)options->send_timeout), now);
+}
+
+struct sweep {
+	unsigned now;
+	int count;
+	int ids[SWEEP_MAX];
+};
+
+static int sweep_one(struct tls_connection *t, void *arg)
+{
+	struct sweep *s = arg;
+	char reason[REASON_SIZE];
+
+	if (t->tcp->state < S_CONN_OK)
+		return 0; /* being closed already */
+	if (t->deadline_set && past(t->deadline, s->now))
+		log_failure(t, t->phase == TLS_PHASE_ESTABLISHED ? "reading" : "handshake",
+		            describe_deadline(t, reason, sizeof(reason)));
+	else if (send_stalled(t->tcp, s->now))
+		log_failure(t, "sending", "the peer takes nothing (send_timeout)");
+	else
+		return 0;
+	s->ids[s->count++] = t->id;
+	return s->count == SWEEP_MAX;
+}
+
+void tls_server_sweep(unsigned ticks, void *param)
+{
+	struct sweep s = {.now = get_ticks_raw()};
+
+	(void)ticks;
+	(void)param;
+	tls_server_walk(sweep_one, &s);
+	for (int i = 0; i < s.count; i++)
+		tls_server_kill(s.ids[i]);
+}
+
+/* ---- life cycle */
+
+int tls_server_start(const struct tls_options *o)
+{
+	options = o;
+	shared = tls_shared_alloc(sizeof(*shared));
+	if (shared != NULL && lock_init(&shared->lock) != NULL)
+		return 0;
+	LM_ERR("no shared memory; give the host more with -m\n");
+	return -1;
+}
+
+void tls_server_end(void)
+{
+	if (shared != NULL)
+		atomic_store(&shared->ending, true);
+}
