@@ -30,6 +30,13 @@ host_version() {
 	"$1" -v 2>/dev/null | sed -n 's/^version: *[^ ]* \([0-9][^ ]*\).*/\1/p' | head -n 1
 }
 
+# has_flag HOST FLAG: whether the host was built with it.
+has_flag() {
+	local flags
+	flags=$("$1" -v 2>/dev/null)
+	[[ $flags =~ (^|[ ,])$2(,|$|[[:space:]]) ]]
+}
+
 # The last folder of the host's search path: packages put their modules there.
 modules_dir() {
 	"$1" -h 2>&1 | sed -n 's/.*-L path .*(default: \(.*\)).*/\1/p' | tr ':' '\n' | tail -n 1
@@ -57,7 +64,7 @@ preflight() {
 		die "these OpenSSL headers are too old: 3.0 is the oldest that works (library contexts are new in it)"
 	host=$(find_host)
 	[ -n "$(host_version "$host")" ] || die "$host does not tell its version ('$host -v'): is it a SIP server?"
-	"$host" -v | grep -qw TLS_HOOKS ||
+	has_flag "$host" TLS_HOOKS ||
 		die "$host was built without TLS_HOOKS ('$host -v' lists its flags): it cannot take a TLS module"
 }
 
@@ -130,11 +137,14 @@ link_tree() {
 }
 
 # The flags of a build made by the host's own makefiles (every version before 6.1): the definitions, and the
-# thread options, which carry the process-shared mutexes.
+# thread options, which carry the process-shared mutexes. Whether it has those, the host itself tells; its makefiles
+# would guess from what is installed here.
 make_flags() {
-	local dir=$1 host=$2
+	local dir=$1 host=$2 mutexes=0
 	if [ ! -f "$dir/src/config.mak" ]; then
-		env -i PATH="$PATH" make -C "$dir/src" cfg FLAVOUR=kamailio CC="${CC:-cc}" >"$dir/cfg.log" 2>&1 ||
+		! has_flag "$host" TLS_PTHREAD_MUTEX_SHARED || mutexes=1
+		env -i PATH="$PATH" make -C "$dir/src" cfg FLAVOUR=kamailio CC="${CC:-cc}" \
+			LIBSSL_SET_MUTEX_SHARED="$mutexes" >"$dir/cfg.log" 2>&1 ||
 			die "the host's 'make cfg' failed: see $dir/cfg.log"
 		sed -i "s|-DCFG_DIR='\"[^\"]*\"'|-DCFG_DIR='\"$(config_dir "$host")\"'|" "$dir/src/config.mak"
 	fi
