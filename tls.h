@@ -547,6 +547,23 @@ void tls_domain_close(struct tls_domain_use *use, struct ssl_st *ssl);
 /* In the process that takes the next step of SSL's handshake, shared scope: puts this process's own keys in. Returns 0 or -1. */
 int tls_domain_own_keys(struct ssl_st *ssl);
 
+/* ------------------------------------------------------------------ what the script chose: tls_outgoing.c */
+
+/* O must outlive the module. Main process, when the script is parsed. Returns 0 or -1 (logged). */
+int tls_outgoing_start(const struct tls_options *o);
+
+/* The profile of the outgoing connections of this run of the script, in this process; empty: none. Returns 0, -1 when it is too long (logged). */
+int tls_outgoing_set_id(const char *id, size_t length);
+
+/*
+ * What the script wants for the connection that this process is opening: its xavp (xavp_cfg), and the id of tls_outgoing_set_id(), which comes
+ * first. Shared strings that the caller owns, NULL where nothing is set. Returns 0, -1 without memory.
+ */
+int tls_outgoing_choose(char **server_name, char **server_id);
+
+/* Runs event_route[tls:connection-out] or event_callback for C, which is being opened. Returns false when it called drop(). */
+bool tls_outgoing_allowed(struct tcp_connection *c);
+
 /* ------------------------------------------------------------------ between socket and OpenSSL: tls_io.c */
 
 /*

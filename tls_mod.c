@@ -12,6 +12,7 @@
 #include "tls_compat.h"
 
 #include "core/kemi.h"
+#include "core/mod_fix.h"
 
 #include "tls.h"
 
@@ -129,8 +130,27 @@ static int on_start(void)
 	return 0;
 }
 
+/*
+ * low_mem_threshold1 and 2 at -1: half a megabyte for each process, which may all be in a handshake at once, and half of that; but never more than
+ * a sixteenth of the shared memory, so that a small one can be used at all.
+ */
+static void set_memory_limits(void)
+{
+	int kb = 512 * get_max_procs(), most = (int)(shm_mem_size / 1024 / 16);
+
+	if (kb > most)
+		kb = most;
+	if (options.low_mem_threshold1 < 0)
+		options.low_mem_threshold1 = kb;
+	if (options.low_mem_threshold2 < 0)
+		options.low_mem_threshold2 = kb / 2;
+}
+
+/* PROC_INIT comes in the main process, before any fork but when the number of processes is known. */
 static int on_process(int rank)
 {
+	if (!tls_disable && rank == PROC_INIT)
+		set_memory_limits();
 	if (!tls_disable && rank != PROC_INIT && rank != PROC_POSTCHILDINIT)
 		tls_init_process(process_no);
 	return 0;
@@ -171,13 +191,36 @@ static int ki_is_peer_verified(struct sip_msg *msg)
 	return peer_is_verified(msg);
 }
 
+static int set_connect_server_id(struct sip_msg *msg, char *id, char *unused)
+{
+	str value;
+
+	(void)unused;
+	if (fixup_get_svalue(msg, (gparam_p)id, &value) != 0)
+		return -1;
+	return tls_outgoing_set_id(value.s, (size_t)value.len) == 0 ? 1 : -1;
+}
+
+static int ki_set_connect_server_id(struct sip_msg *msg, str *id)
+{
+	(void)msg;
+	return tls_outgoing_set_id(id->s, (size_t)id->len) == 0 ? 1 : -1;
+}
+
 static cmd_export_t functions[] = {
 	{"is_peer_verified", (cmd_function)w_is_peer_verified, 0, NULL, NULL, REQUEST_ROUTE},
+	{"tls_set_connect_server_id", (cmd_function)set_connect_server_id, 1, fixup_spve_null,
+     fixup_free_spve_null, ANY_ROUTE},
 	{NULL, NULL, 0, NULL, NULL, 0},
 };
 
 static sr_kemi_t kemi_functions[] = {
 	{str_init("tls"), str_init("is_peer_verified"), SR_KEMIP_INT, ki_is_peer_verified, {SR_KEMIP_NONE}},
+	{str_init("tls"),
+     str_init("set_connect_server_id"),
+     SR_KEMIP_INT,
+     ki_set_connect_server_id,
+     {SR_KEMIP_STR}},
 	{{NULL, 0}, {NULL, 0}, 0, NULL, {0}},
 };
 

@@ -264,10 +264,12 @@ static void host_address(const struct ip_addr *ip, unsigned short port, struct t
 	out->port = port;
 }
 
-/* Whether shared memory is too short for another connection; complains at most once in five seconds. */
-static bool memory_low(struct tcp_connection *c)
+/*
+ * Whether less than LIMIT KB (what NAME says; 0: no limit) of shared memory is left; complains at most once in five seconds.
+ */
+static bool memory_low(struct tcp_connection *c, int limit_kb, const char *name)
 {
-	size_t limit = (size_t)(options->low_mem_threshold1 > 0 ? options->low_mem_threshold1 : 0) * 1024;
+	size_t limit = limit_kb > 0 ? (size_t)limit_kb * 1024 : 0;
 	unsigned now = get_ticks_raw(), before = atomic_load(&shared->refused_at);
 	struct peer_name peer;
 
@@ -276,11 +278,24 @@ static bool memory_low(struct tcp_connection *c)
 	if (before == 0 || past(before + S_TO_TICKS(5), now)) {
 		atomic_store(&shared->refused_at, now > 0 ? now : 1);
 		LM_ERR(
-			"connection with %s refused: %zu KB of shared memory are left (low_mem_threshold1 %d KB); give the host "
-			"more with -m\n",
-			peer_of(c, &peer), tls_mem_available() / 1024, options->low_mem_threshold1);
+			"connection with %s refused: %zu KB of shared memory are left (%s %d); give the host more with "
+			"-m\n",
+			peer_of(c, &peer), tls_mem_available() / 1024, name, limit_kb);
 	}
 	return true;
+}
+
+/* An outgoing connection: whether the script allows it, and what it chose. Returns 0, -1 without memory (logged). */
+static int ask_script(struct tcp_connection *c, struct tls_connection *t)
+{
+	if (!tls_outgoing_allowed(c)) {
+		c->flags |= F_CONN_NOSEND;
+		return 0;
+	}
+	if (tls_outgoing_choose(&t->server_name, &t->server_id) == 0)
+		return 0;
+	log_failure(t, "connecting", "no shared memory");
+	return -1;
 }
 
 int tls_server_open(struct tcp_connection *c, int sock)
@@ -289,7 +304,7 @@ int tls_server_open(struct tcp_connection *c, int sock)
 	struct peer_name peer;
 
 	(void)sock;
-	if (memory_low(c))
+	if (memory_low(c, options->low_mem_threshold1, "low_mem_threshold1"))
 		return -1;
 	t = tls_shared_alloc(sizeof(*t));
 	if (t == NULL) {
@@ -306,6 +321,10 @@ int tls_server_open(struct tcp_connection *c, int sock)
 	c->rcv.proto = PROTO_TLS;
 	c->lifetime = S_TO_TICKS((ticks_t)options->handshake_timeout);
 	c->timeout = get_ticks_raw() + c->lifetime;
+	if (t->role == TLS_CLIENT && ask_script(c, t) != 0) {
+		tls_shared_free(t);
+		return -1;
+	}
 	c->extra_data = t;
 	list_add(t);
 	return 0;
@@ -425,6 +444,8 @@ static int flush_queue(struct tls_connection *t)
 /* Goes on with the handshake as far as the input allows. Returns 0, or -1 when it has failed (logged, T is closed). */
 static int shake(struct tcp_connection *c, struct tls_connection *t)
 {
+	if (memory_low(c, options->low_mem_threshold2, "low_mem_threshold2"))
+		return -1;
 	if (refresh_keys(t) != 0) {
 		log_failure(t, "handshake", "no shared memory for this process's key");
 		return -1;

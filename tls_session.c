@@ -124,7 +124,6 @@ static int ticket_key_cb(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_C
 	int found = 1;
 	int ok;
 
-	(void)ssl;
 	if (writing) {
 		current_key(&k);
 		memcpy(name, k.name, sizeof(k.name));
@@ -134,6 +133,8 @@ static int ticket_key_cb(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_C
 		found = named_key(name, &k);
 		if (found == 0)
 			return 0;
+		if (SSL_version(ssl) >= TLS1_3_VERSION)
+			found = 2; /* RFC 8446 appendix C.4: a ticket is used once, so each needs a successor */
 		ok = EVP_DecryptInit_ex2(cipher, ticket_cipher, k.cipher, iv, NULL) == 1;
 	}
 	ok = ok && set_mac(mac, &k) == 1;

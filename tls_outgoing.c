@@ -1,0 +1,153 @@
+/*
+ * tls_outgoing.c - what the script says of an outgoing connection: its server name, its profile, whether it may be
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
+ *
+ * A script speaks in the process that sends, and only there: xavps and the id of tls_set_connect_server_id() are private to it. So
+ * they are read when the connection is opened and kept with it; the process that finishes the handshake finds them there.
+ */
+#include <string.h>
+
+#include "tls_compat.h"
+
+#include "core/action.h"
+#include "core/fmsg.h"
+#include "core/kemi.h"
+#include "core/route.h"
+#include "core/script_cb.h"
+#include "core/xavp.h"
+
+#include "tls.h"
+
+#define EVENT_NAME "tls:connection-out"
+#define ID_SIZE    128
+
+static const struct tls_options *options;
+static int event_route = -1;
+static char connect_id[ID_SIZE]; /* this process's, "": none */
+
+/* After each run of the script: the id was for the connections of that one. */
+static int forget_connect_id(struct sip_msg *msg, unsigned flags, void *arg)
+{
+	(void)msg;
+	(void)flags;
+	(void)arg;
+	connect_id[0] = '\0';
+	return 1;
+}
+
+int tls_outgoing_start(const struct tls_options *o)
+{
+	options = o;
+	event_route = route_lookup(&event_rt, (char *)(uintptr_t)EVENT_NAME);
+	if (event_route >= 0 && event_rt.rlist[event_route] == NULL)
+		event_route = -1;
+	if (register_script_cb(forget_connect_id,
+	                       POST_SCRIPT_CB | REQUEST_CB | FAILURE_CB | ONREPLY_CB | LOCAL_CB | EVENT_CB,
+	                       NULL) == 0)
+		return 0;
+	LM_ERR("no memory for a script callback\n");
+	return -1;
+}
+
+int tls_outgoing_set_id(const char *id, size_t length)
+{
+	if (length >= sizeof(connect_id)) {
+		LM_ERR("the server id \"%.*s\" is longer than %d bytes\n", (int)length, id, ID_SIZE - 1);
+		return -1;
+	}
+	memcpy(connect_id, id, length);
+	connect_id[length] = '\0';
+	return 0;
+}
+
+/* A shared copy of the field NAME of the xavp that xavp_cfg names; NULL when it is not set. Clears *OK without memory. */
+static char *from_xavp(const char *name, bool *ok)
+{
+	str group = {options->xavp_cfg, (int)strlen(options->xavp_cfg)};
+	str field = {(char *)(uintptr_t)name, (int)strlen(name)};
+	sr_xavp_t *found = xavp_get_child_with_sval(&group, &field);
+	char *copy;
+
+	if (found == NULL || found->val.v.s.len <= 0)
+		return NULL;
+	copy = tls_shared_alloc((size_t)found->val.v.s.len + 1);
+	if (copy == NULL)
+		*ok = false;
+	else
+		memcpy(copy, found->val.v.s.s, (size_t)found->val.v.s.len);
+	return copy;
+}
+
+int tls_outgoing_choose(char **server_name, char **server_id)
+{
+	bool ok = true;
+
+	*server_name = *server_id = NULL;
+	if (options->xavp_cfg != NULL && options->xavp_cfg[0] != '\0') {
+		*server_name = from_xavp("server_name", &ok);
+		*server_id = from_xavp("server_id", &ok);
+	}
+	if (connect_id[0] != '\0') {
+		tls_shared_free(*server_id);
+		*server_id = tls_shared_strdup(connect_id);
+		ok = ok && *server_id != NULL;
+	}
+	if (ok)
+		return 0;
+	tls_shared_free(*server_name);
+	tls_shared_free(*server_id);
+	*server_name = *server_id = NULL;
+	return -1;
+}
+
+/* A message that stands for the connection in the event route. NULL without memory. */
+static struct sip_msg *event_message(const struct tcp_connection *c)
+{
+	struct sip_msg *msg = faked_msg_next();
+
+	if (msg != NULL)
+		msg->rcv = c->rcv;
+	return msg;
+}
+
+/* Runs the script's handler for MSG. Returns whether it called drop(). */
+static bool run_handler(struct sip_msg *msg, sr_kemi_eng_t *engine, str *callback)
+{
+	run_act_ctx_t *outer = sr_kemi_act_ctx_get();
+	str event = str_init(EVENT_NAME);
+	struct run_act_ctx ctx;
+	int result;
+
+	init_run_actions_ctx(&ctx);
+	if (event_route >= 0) {
+		result = run_actions(&ctx, event_rt.rlist[event_route], msg);
+	} else {
+		sr_kemi_act_ctx_set(&ctx);
+		result = sr_kemi_route(engine, msg, EVENT_ROUTE, callback, &event);
+		sr_kemi_act_ctx_set(outer);
+	}
+	if (result < 0 && event_route < 0)
+		LM_ERR("event_callback \"%s\" failed for %s\n", callback->s, EVENT_NAME);
+	return (ctx.run_flags & DROP_R_F) != 0;
+}
+
+bool tls_outgoing_allowed(struct tcp_connection *c)
+{
+	sr_kemi_eng_t *engine = sr_kemi_eng_get();
+	str callback = {options->event_callback, 0};
+	int outer = get_route_type();
+	struct sip_msg *msg;
+	bool dropped;
+
+	callback.len = callback.s != NULL ? (int)strlen(callback.s) : 0;
+	if (event_route < 0 && (engine == NULL || callback.len == 0))
+		return true;
+	msg = event_message(c);
+	if (msg == NULL)
+		return true;
+	set_route_type(EVENT_ROUTE);
+	dropped = run_handler(msg, engine, &callback);
+	set_route_type(outer);
+	return !dropped;
+}
