@@ -6,6 +6,8 @@ import subprocess
 import sys
 import tempfile
 
+sys.dont_write_bytecode = True
+
 import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -21,6 +23,7 @@ LIVE_HOSTS = []
 def certs():
     """The certificates, in a folder that goes with the session."""
     folder = tempfile.mkdtemp(prefix="tls-certs-")
+    os.chmod(folder, 0o755)  # for hosts that do not run as the tests' user
     yield Certs(folder)
     shutil.rmtree(folder)
 

@@ -300,7 +300,7 @@ class Host:
     def check_alive(self):
         """Fails if a process was lost or replaced since the start, or the log speaks of a crash."""
         lost = set(self.first_pids) - set(processes_of_session(self.process.pid))
-        assert not lost, f"lost {[self.first_pids[p] for p in lost]}:\n{self.log_tail()}"
+        assert not lost, f"lost {len(lost)} processes, {[self.first_pids[p] for p in lost][:3]}:\n{self.log_tail(8)}"
         self.no_bad_lines()
 
     def stop(self, timeout=60):
@@ -326,7 +326,10 @@ class Host:
         for held in self._ports.values():
             if isinstance(held, Port):
                 held.release()
-        shutil.rmtree(self.dir, ignore_errors=True)
+        if os.environ.get("TLS_TEST_KEEP"):  # to look at its log and its core
+            print(f"kept: {self.dir}")
+        else:
+            shutil.rmtree(self.dir, ignore_errors=True)
 
     def _end_all(self):
         left = processes_of_session(self.process.pid)

@@ -147,11 +147,18 @@ class Client:
             self.sock.settimeout(max(0.01, end - time.monotonic()))
             self.clear += self.read()
 
+    def final(self, timeout=None):
+        """The next final reply."""
+        while True:
+            answer = self.message(timeout)
+            if answer.status >= 200:
+                return answer
+
     def ask(self, **how):
-        """Sends one request and returns the reply to it, which must be to it."""
+        """Sends one request and returns the final reply to it, which must be to it."""
         data = sip.request(**how)
         self.send(data)
-        answer = self.message()
+        answer = self.final()
         assert answer.get("call-id") == sip.cut(data)[0].get("call-id"), "the reply is to another request"
         return answer
 
@@ -306,13 +313,17 @@ class Peer:
     close_later     completes the handshake, then closes
     garbage         sends bytes that are no TLS
     deaf            listens, but never accepts: its queue fills up
+
+    `delay` holds up the handshake for so many seconds; `ask_back` makes the peer send a request of its own after
+    its first reply, and keep the reply to it in `replies`.
     """
 
-    def __init__(self, context=None, behaviour="answer", address="127.0.0.1", code=200, answer_headers=()):
-        self.context, self.behaviour, self.code, self.answer_headers = context, behaviour, code, answer_headers
-        self.requests, self.names, self.errors, self.peer_certs = [], [], [], []
+    def __init__(self, context=None, behaviour="answer", address="127.0.0.1", code=200, delay=0.0, ask_back=False,
+                 port=None):
+        self.context, self.behaviour, self.code, self.delay, self.ask_back = context, behaviour, code, delay, ask_back
+        self.requests, self.replies, self.names, self.errors, self.peer_certs = [], [], [], [], []
         self.accepted = 0
-        self._held = Port()
+        self._held = port or Port()
         self.port, self.address = self._held.number, address
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self.listener = socket.socket(family, socket.SOCK_STREAM)
@@ -362,6 +373,8 @@ class Peer:
 
     def _tls(self, conn):
         """The handshake; the TLS socket takes the plain one's place."""
+        if self.delay:
+            time.sleep(self.delay)
         tls = self.context.wrap_socket(conn, server_side=True)
         with self._lock:
             self._open.discard(conn)
@@ -379,14 +392,31 @@ class Peer:
                 data += piece
                 message, data = sip.cut(data)
                 while message:
-                    self.requests.append(message)
-                    if message.method != "ACK":
-                        tls.sendall(sip.reply(message, self.code, headers=self.answer_headers))
+                    self._take(tls, message)
                     message, data = sip.cut(data)
         finally:
             with self._lock:
                 self._open.discard(tls)
             tls.close()
+
+    def _take(self, tls, message):
+        """One message that came: a reply is kept, a request is kept and answered."""
+        if message.start.startswith("SIP/2.0 "):
+            self.replies.append(message)
+            return
+        self.requests.append(message)
+        if message.method != "ACK":
+            tls.sendall(sip.reply(message, self.code))
+        if self.ask_back and len(self.requests) == 1:
+            tls.sendall(sip.request(via=f"{self.address}:{self.port}"))
+
+    def drop_connections(self):
+        """Ends every connection, but goes on listening."""
+        with self._lock:
+            still_open = list(self._open)
+        for conn in still_open:
+            with contextlib.suppress(OSError):
+                conn.shutdown(socket.SHUT_RDWR)
 
     def _do_silent(self, conn):
         self._wait_end(conn)

@@ -1,0 +1,102 @@
+/* sources: tls_config.c */
+/*
+ * fuzz_config.c - any bytes as tls.cfg
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
+ *
+ * clang -g -O1 -fsanitize=fuzzer,address,undefined -I. test/fuzz/fuzz_config.c tls_config.c -o fuzz_config
+ * ./fuzz_config -dict=test/fuzz/config.dict test/fuzz/corpus/config
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tls.h"
+
+#define TEXT_MAX 70000 /* longer than any value of an input */
+
+#define REQUIRE(condition)                                                                \
+	do {                                                                                  \
+		if (!(condition)) {                                                               \
+			fprintf(stderr, "%s:%d: %s does not hold\n", __FILE__, __LINE__, #condition); \
+			abort();                                                                      \
+		}                                                                                 \
+	} while (0)
+
+/* What is printed parses, and prints as the same again. */
+static void check_round_trip(const struct tls_setting *row, const struct tls_settings *s)
+{
+	static char once[TEXT_MAX], again[TEXT_MAX];
+	struct tls_settings other;
+	struct tls_report r;
+
+	tls_setting_print(row, s, once, sizeof(once));
+	if (once[0] == '\0' || (row->flags & TLS_SECRET) != 0)
+		return;
+	tls_settings_init(&other);
+	tls_report_init(&r);
+	REQUIRE(tls_setting_parse(row, &other, once, &r, NULL, 0) == 0);
+	REQUIRE(strcmp(tls_setting_print(row, &other, again, sizeof(again)), once) == 0);
+	tls_report_clear(&r);
+	tls_settings_free(&other);
+}
+
+static void check_section(const struct tls_section *section)
+{
+	char name[300];
+
+	REQUIRE(section->settings.method >= TLS_METHOD_ANY && section->settings.method < TLS_METHOD_SSL2);
+	REQUIRE(section->settings.verify_depth >= 0);
+	REQUIRE(tls_section_name(section, name, sizeof(name)) == name && strlen(name) > 0);
+	for (const struct tls_setting *row = tls_settings_table; row->name != NULL; row++)
+		if ((row->flags & TLS_OF_DOMAIN) != 0)
+			check_round_trip(row, &section->settings);
+}
+
+/* Every path is absolute after tls_config_resolve(). */
+static void check_paths(const struct tls_section *section)
+{
+	for (const struct tls_setting *row = tls_settings_table; row->name != NULL; row++) {
+		const char *path;
+
+		if ((row->flags & TLS_OF_DOMAIN) == 0 || (row->flags & TLS_IS_PATH) == 0)
+			continue;
+		path = *(char *const *)((const char *)&section->settings + row->offset);
+		REQUIRE(path == NULL || path[0] == '/');
+	}
+}
+
+static void check_report(struct tls_report *r)
+{
+	int count = 0;
+
+	for (const struct tls_problem *p = r->first; p != NULL; p = p->next) {
+		count++;
+		for (const char *c = p->text; *c != '\0'; c++)
+			REQUIRE((unsigned char)*c >= ' ' && *c != 0x7f);
+	}
+	REQUIRE(count <= 202 && count <= r->errors + r->warnings);
+	tls_report_clear(r);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct tls_report r;
+	struct tls_config *cfg;
+	int defaults = 0;
+
+	tls_report_init(&r);
+	cfg = tls_config_parse("f", (const char *)data, size, &r);
+	REQUIRE(cfg != NULL);
+	for (const struct tls_section *s = cfg->sections; s != NULL; s = s->next) {
+		check_section(s);
+		defaults += s->kind == TLS_SECTION_DEFAULT;
+	}
+	REQUIRE(defaults == 2 || r.errors > 0);
+	REQUIRE(tls_config_resolve(cfg, "/main", "/work") == 0);
+	for (const struct tls_section *s = cfg->sections; s != NULL; s = s->next)
+		check_paths(s);
+	tls_config_free(cfg);
+	check_report(&r);
+	return 0;
+}

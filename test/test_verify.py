@@ -1,0 +1,131 @@
+"""Who the client is: certificates good and bad, and is_peer_verified()."""
+
+import pytest
+
+from peers import connect, openssl_client, refused
+
+SCRIPT = """
+request_route {
+	if (is_peer_verified()) {
+		sl_send_reply("200", "Verified");
+	} else {
+		sl_send_reply("200", "Unknown");
+	}
+	exit;
+}
+"""
+LISTEN = ("udp:127.0.0.1", "tls:127.0.0.1", "tcp:127.0.0.1")
+
+
+def make(module_host, certs, **tls):
+    """A host that trusts the test authority."""
+    return module_host(listen=LISTEN, modparams=certs.server_ec.params(ca_list=certs.ca.cert, **tls), script=SCRIPT,
+                       modules=["tm.so"])
+
+
+@pytest.fixture(scope="module")
+def strict(module_host, certs):
+    """Wants a certificate and checks it."""
+    return make(module_host, certs, verify_certificate=1, require_certificate=1)
+
+
+@pytest.fixture(scope="module")
+def lax(module_host, certs):
+    """Checks a certificate if there is one."""
+    return make(module_host, certs, verify_certificate=1, require_certificate=0)
+
+
+@pytest.fixture(scope="module")
+def careless(module_host, certs):
+    """Asks for nothing."""
+    return make(module_host, certs, verify_certificate=0, require_certificate=0)
+
+
+def reason(host, **how):
+    """What is_peer_verified() said of this client."""
+    with connect(host.port(), **how) as client:
+        return client.ask().start.split(" ", 2)[2]
+
+
+GOOD = ["client_good", "client_chained", "client_many_names", "client_utf8", "client_empty_subject",
+        "client_nul_in_name", "client_bad_ip"]
+BAD = ["client_no_chain", "client_expired", "client_not_yet", "client_self_signed", "client_wrong_ca", "client_deep",
+       "client_huge"]
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+@pytest.mark.parametrize("who", GOOD)
+def test_good_certificate(strict, lax, certs, who, version):
+    """Odd names are no reason to refuse, nor to crash: the chain is good."""
+    for host in (strict, lax):
+        assert reason(host, pair=getattr(certs, who), version=version) == "Verified"
+        host.check_alive()
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+@pytest.mark.parametrize("who", BAD)
+def test_bad_certificate(strict, lax, certs, who, version):
+    """A certificate that does not verify is refused, required or not; others are served."""
+    for host in (strict, lax):
+        assert refused(host.port(), pair=getattr(certs, who), version=version)
+        assert reason(host, pair=certs.client_good, version=version) == "Verified"
+        host.check_alive()
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_no_certificate(strict, lax, careless, version):
+    assert refused(strict.port(), version=version)
+    assert reason(lax, version=version) == "Unknown"
+    assert reason(careless, version=version) == "Unknown"
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_nothing_is_verified_where_nothing_is_asked(careless, certs, version):
+    """The host did not ask for a certificate: whatever the client has, it is not verified."""
+    for who in ("client_good", "client_wrong_ca"):
+        assert reason(careless, pair=getattr(certs, who), version=version) == "Unknown"
+
+
+def test_tcp_is_never_verified(strict):
+    """is_peer_verified() on a connection without TLS is false and touches nothing."""
+    import socket
+    import sip
+    with socket.create_connection(("127.0.0.1", strict.port("tcp:127.0.0.1")), 5) as s:
+        s.sendall(sip.request(transport="TCP"))
+        assert s.recv(65536).startswith(b"SIP/2.0 200 Unknown")
+    strict.check_alive()
+
+
+def test_verification_holds_for_each_worker(strict, certs):
+    """Many connections over all workers; good and bad ones by turns, none takes the other's result."""
+    for i in range(20):
+        assert reason(strict, pair=certs.client_good, version=("1.2", "1.3")[i % 2]) == "Verified"
+        assert refused(strict.port(), pair=certs.client_wrong_ca, version=("1.2", "1.3")[i % 2])
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_resumed_session_is_still_verified(strict, certs, version):
+    """A resumed session carries the client's certificate with it."""
+    from peers import Client, client_context
+    context = client_context(version, certs.client_good)
+    session = None
+    for resumed in (False, True, True):
+        with Client(strict.port(), context, session=session).handshake() as client:
+            assert client.ask().start.endswith("Verified")
+            assert client.tls.session_reused == resumed
+            session = client.tls.session
+
+
+@pytest.mark.parametrize("depth, accepted", [(0, False), (1, True)])
+def test_verify_depth(start_host, certs, depth, accepted):
+    """One intermediate is one step."""
+    host = start_host(modparams=certs.server_ec.params(ca_list=certs.ca.cert, verify_certificate=1,
+                                                       require_certificate=1, verify_depth=depth))
+    assert refused(host.port(), pair=certs.client_chained) != accepted
+    assert not refused(host.port(), pair=certs.client_good)
+
+
+def test_ca_names_are_sent(strict, certs):
+    """A client with several certificates picks one by the names that the server sends."""
+    output = openssl_client(strict.port(), "-tls1_2", "-cert", certs.client_good.cert, "-key", certs.client_good.key)
+    assert "Acceptable client certificate CA names" in output and "Test Root" in output, output
