@@ -408,7 +408,13 @@ struct tls_origin {
 	const char *setting;
 };
 
-struct tls_store *tls_store_new(void);
+/*
+ * An empty store that takes over what PREVIOUS (NULL: nothing) has from files that are unchanged. PREVIOUS must stay until tls_store_seal().
+ */
+struct tls_store *tls_store_new(const struct tls_store *previous);
+
+/* When everything is loaded. */
+void tls_store_seal(struct tls_store *store);
 
 /* Frees STORE; contexts and connections that still use parts of it keep those. Any process, any scope. */
 void tls_store_free(struct tls_store *store);
@@ -485,6 +491,8 @@ struct tls_domain {
 	bool accept_any; /* a certificate that does not verify does not end the handshake */
 	struct tls_key *keys[2];
 	struct tls_chain *chains[2];
+	struct tls_trust *trust;       /* NULL: none */
+	unsigned char fingerprint[32]; /* of the settings it was made from */
 	unsigned char session_context[TLS_SESSION_CONTEXT_SIZE];
 	int connections; /* atomic */
 };
@@ -546,6 +554,21 @@ void tls_domain_close(struct tls_domain_use *use, struct ssl_st *ssl);
 
 /* In the process that takes the next step of SSL's handshake, shared scope: puts this process's own keys in. Returns 0 or -1. */
 int tls_domain_own_keys(struct ssl_st *ssl);
+
+/* ------------------------------------------------------------------ contexts: tls_context.c ------------ */
+
+/* O must outlive the module. */
+void tls_context_start(const struct tls_options *o);
+
+/*
+ * Loads what SECTION names into STORE and gives D its context: that of BEFORE, the same section in the configuration before (NULL: none),
+ * when neither settings nor files have changed. Shared scope. Returns 0, -1 with all problems found in R.
+ */
+int tls_context_make(struct tls_domain *d, const struct tls_config *cfg, const struct tls_section *section,
+                     struct tls_store *store, const struct tls_domain *before, struct tls_report *r);
+
+/* Puts everything of D into SSL, which began with another domain's context. Shared scope. Returns 0 or -1. */
+int tls_context_move(struct ssl_st *ssl, struct tls_domain *d);
 
 /* ------------------------------------------------------------------ what the script chose: tls_outgoing.c */
 

@@ -186,25 +186,6 @@ struct tls_domain *tls_domain_next(struct tls_generation *g, struct tls_domain *
 
 /* ---- OpenSSL's callbacks */
 
-static int accept_any_certificate(int ok, X509_STORE_CTX *store)
-{
-	(void)ok;
-	(void)store;
-	return 1;
-}
-
-/* Puts everything of DOMAIN into SSL, which began with another one's context. */
-static int move_to(SSL *ssl, struct tls_domain *d)
-{
-	if (SSL_set_SSL_CTX(ssl, d->ctx) == NULL || SSL_set_min_proto_version(ssl, d->oldest) != 1 ||
-	    SSL_set_max_proto_version(ssl, d->newest) != 1 ||
-	    SSL_set_session_id_context(ssl, d->session_context, sizeof(d->session_context)) != 1)
-		return -1;
-	SSL_set_verify(ssl, d->verify_mode, d->accept_any ? accept_any_certificate : NULL);
-	SSL_set_verify_depth(ssl, d->verify_depth);
-	return 0;
-}
-
 /* The host name in a ClientHello's server_name extension (RFC 6066 section 3), NULL when there is none. */
 static const char *hello_name(SSL *ssl, size_t *length)
 {
@@ -240,7 +221,7 @@ static int on_client_hello(SSL *ssl, int *alert, void *arg)
 	}
 	if (d == use->domain)
 		return SSL_CLIENT_HELLO_SUCCESS;
-	if (move_to(ssl, d) != 0) {
+	if (tls_context_move(ssl, d) != 0) {
 		*alert = SSL_AD_INTERNAL_ERROR;
 		return SSL_CLIENT_HELLO_ERROR;
 	}
@@ -276,220 +257,7 @@ static int on_certificate_wanted(SSL *ssl, void *arg)
 	return tls_domain_own_keys(ssl) == 0 ? 1 : 0;
 }
 
-/* ---- building a domain */
-
-/* What one domain is built from, for messages and for what it shares with others. */
-struct builder {
-	struct tls_generation *g;
-	const struct tls_config *cfg;
-	const struct tls_section *section;
-	struct tls_report *r;
-};
-
-static struct tls_origin origin(const struct builder *b, const char *setting)
-{
-	struct tls_origin from = {.file = b->cfg->file, .line = b->section->line, .setting = setting};
-	const struct tls_setting *row = tls_setting_find(setting, TLS_OF_DOMAIN);
-	int line = row != NULL && b->section->set_lines != NULL ? b->section->set_lines[row - tls_settings_table]
-	                                                        : 0;
-
-	if (line > 0)
-		from.line = line;
-	return from;
-}
-
-/* Reports that OpenSSL refuses SETTING. */
-static void refused(const struct builder *b, const char *setting, const char *value, const char *advice)
-{
-	struct tls_origin from = origin(b, setting);
-	char reason[256];
-
-	tls_report_add(b->r, TLS_ERROR, from.file, from.line, setting, "\"%s\": OpenSSL refuses it (%s)%s", value,
-	               tls_init_errors(reason, sizeof(reason)), advice);
-}
-
-static void set_versions(struct tls_domain *d, int method)
-{
-	static const struct {
-		int oldest, newest;
-	} range[] = {
-		[TLS_METHOD_ANY] = {TLS_COMPAT_OLDEST, 0},   [TLS_METHOD_1_0] = {TLS1_VERSION, TLS1_VERSION},
-		[TLS_METHOD_1_0_PLUS] = {TLS1_VERSION, 0},   [TLS_METHOD_1_1] = {TLS1_1_VERSION, TLS1_1_VERSION},
-		[TLS_METHOD_1_1_PLUS] = {TLS1_1_VERSION, 0}, [TLS_METHOD_1_2] = {TLS1_2_VERSION, TLS1_2_VERSION},
-		[TLS_METHOD_1_2_PLUS] = {TLS1_2_VERSION, 0}, [TLS_METHOD_1_3] = {TLS1_3_VERSION, TLS1_3_VERSION},
-		[TLS_METHOD_1_3_PLUS] = {TLS1_3_VERSION, 0},
-	};
-
-	d->oldest = range[method].oldest;
-	d->newest = range[method].newest;
-}
-
-static int use_versions(const struct builder *b, struct tls_domain *d)
-{
-	const struct tls_settings *s = &b->section->settings;
-	struct tls_origin from = origin(b, "method");
-
-	if (s->method < 0 || s->method >= TLS_METHOD_SSL2)
-		return -1; /* reported by the parser */
-	set_versions(d, s->method);
-	if (SSL_CTX_set_min_proto_version(d->ctx, d->oldest) != 1 ||
-	    SSL_CTX_set_max_proto_version(d->ctx, d->newest) != 1) {
-		refused(b, "method", "the protocol version", "; use TLSv1.2+");
-		return -1;
-	}
-	if (s->method != TLS_METHOD_ANY && d->oldest < TLS1_2_VERSION && SSL_CTX_get_security_level(d->ctx) > 0)
-		tls_report_add(b->r, TLS_WARNING, from.file, from.line, from.setting,
-		               "TLS 1.0 and 1.1 (retired by RFC 8996) work only at OpenSSL's security level 0: add "
-		               "\"@SECLEVEL=0\" to cipher_list, or use TLSv1.2+");
-	return 0;
-}
-
-/* Splits LIST at its colons into TLS 1.3 suites and all else; both as long as LIST at the most. */
-static void split_ciphers(const char *list, char *older, char *suites)
-{
-	const char *p = list;
-
-	*older = *suites = '\0';
-	while (*p != '\0') {
-		size_t n = strcspn(p, ": ,");
-		char *to = strncmp(p, "TLS_", 4) == 0 ? suites : older;
-
-		if (n > 0)
-			sprintf(to + strlen(to), "%s%.*s", *to != '\0' ? ":" : "", (int)n, p);
-		p += n + strspn(p + n, ": ,");
-	}
-}
-
-/* Names of TLS <= 1.2 go to the cipher list, those of TLS 1.3 to the suites; the one without names keeps its default. */
-static int use_ciphers(const struct builder *b, struct tls_domain *d)
-{
-	const char *list = b->section->settings.cipher_list;
-	size_t size = list != NULL ? strlen(list) + 1 : 0;
-	char *older, *suites;
-	int result = 0;
-
-	if (list == NULL || list[0] == '\0')
-		return 0;
-	older = malloc(2 * size);
-	if (older == NULL)
-		return -1;
-	suites = older + size;
-	split_ciphers(list, older, suites);
-	if ((older[0] != '\0' && SSL_CTX_set_cipher_list(d->ctx, older) != 1) ||
-	    (suites[0] != '\0' && SSL_CTX_set_ciphersuites(d->ctx, suites) != 1)) {
-		refused(b, "cipher_list", list, "; \"openssl ciphers -v\" lists what there is");
-		result = -1;
-	}
-	free(older);
-	return result;
-}
-
-/* The pair NUMBER, 0 or 1. */
-static int use_pair(const struct builder *b, struct tls_domain *d, int number)
-{
-	const struct tls_settings *s = &b->section->settings;
-	const char *certificate = number == 0 ? s->certificate : s->certificate2;
-	const char *key = number == 0 ? s->private_key : s->private_key2;
-	const char *password = number == 0 ? s->private_key_password : s->private_key_password2;
-	struct tls_origin from = origin(b, number == 0 ? "certificate" : "certificate2");
-	struct tls_origin key_from = origin(b, number == 0 ? "private_key" : "private_key2");
-
-	if (certificate == NULL || certificate[0] == '\0')
-		return 0;
-	d->chains[number] = tls_store_chain(b->g->store, certificate, &from, b->r);
-	d->keys[number] = tls_store_key(b->g->store, key != NULL ? key : certificate, password,
-	                                key != NULL ? &key_from : &from, b->r);
-	if (d->chains[number] == NULL || d->keys[number] == NULL)
-		return -1;
-	return tls_store_use_pair(d->ctx, d->chains[number], d->keys[number], key != NULL ? &key_from : &from,
-	                          b->r);
-}
-
-static void set_verification(struct tls_domain *d, const struct tls_settings *s)
-{
-	bool verify = s->verify_certificate == 1, require = s->require_certificate == 1;
-
-	if (d->role == TLS_SERVER && s->verify_client >= 0) {
-		verify = s->verify_client == TLS_VERIFY_CLIENT_ON || s->verify_client == TLS_VERIFY_CLIENT_OPTIONAL;
-		require = s->verify_client == TLS_VERIFY_CLIENT_ON;
-		d->accept_any = s->verify_client == TLS_VERIFY_CLIENT_OPTIONAL_NO_CA;
-	}
-	if (require && !verify)
-		d->accept_any = true;
-	d->verify_mode = verify || require || d->accept_any ? SSL_VERIFY_PEER : SSL_VERIFY_NONE;
-	if (require)
-		d->verify_mode |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
-	d->verify_depth = s->verify_depth;
-}
-
-static int use_verification(const struct builder *b, struct tls_domain *d)
-{
-	const struct tls_settings *s = &b->section->settings;
-	struct tls_origin from = origin(b, s->ca_list == NULL && s->ca_path != NULL ? "ca_path" : "ca_list");
-	struct tls_trust *trust;
-
-	set_verification(d, s);
-	SSL_CTX_set_verify(d->ctx, d->verify_mode, d->accept_any ? accept_any_certificate : NULL);
-	SSL_CTX_set_verify_depth(d->ctx, d->verify_depth);
-	if (s->ca_list == NULL && s->ca_path == NULL && s->crl == NULL) {
-		if (d->verify_mode != SSL_VERIFY_NONE && !d->accept_any)
-			tls_report_add(
-				b->r, TLS_WARNING, from.file, from.line, from.setting,
-				"%s verifies certificates but trusts no authority: every peer will be refused; set ca_list or ca_path",
-				d->name);
-		return 0;
-	}
-	trust = tls_store_trust(b->g->store, s->ca_list, s->ca_path, s->crl, &from, b->r);
-	if (trust == NULL)
-		return -1;
-	if (tls_store_use_trust(d->ctx, trust) == 0)
-		return 0;
-	refused(b, "ca_list", s->ca_list != NULL ? s->ca_list : "ca_path", "");
-	return -1;
-}
-
-static void set_options(SSL_CTX *ctx)
-{
-	SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
-	if (options->disable_compression != 0)
-		SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION);
-	if (options->renegotiation == 1)
-		SSL_CTX_set_options(ctx, SSL_OP_ALLOW_CLIENT_RENEGOTIATION);
-	else
-		SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION);
-	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-	if (options->ssl_release_buffers != 0)
-		SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
-	if (options->ssl_max_send_fragment > 0)
-		SSL_CTX_set_max_send_fragment(ctx, options->ssl_max_send_fragment);
-	if (options->ssl_read_ahead >= 0)
-		SSL_CTX_set_read_ahead(ctx, options->ssl_read_ahead);
-	SSL_CTX_set_dh_auto(ctx, 1);
-}
-
-static void set_callbacks(SSL_CTX *ctx, enum tls_role role)
-{
-	SSL_CTX_set_cert_cb(ctx, on_certificate_wanted, NULL);
-	if (role != TLS_SERVER)
-		return;
-	SSL_CTX_set_client_hello_cb(ctx, on_client_hello, NULL);
-	SSL_CTX_set_tlsext_servername_callback(ctx, on_server_name);
-}
-
-/*
- * Sessions are resumed only in the domain in which they began, and, where client certificates count, only in the
- * same generation: a ticket must not outlive a revocation.
- */
-static int use_sessions(const struct builder *b, struct tls_domain *d)
-{
-	char identity[512];
-
-	snprintf(identity, sizeof(identity), "%s|%s|%d", options->session_id != NULL ? options->session_id : "",
-	         d->name, d->verify_mode != SSL_VERIFY_NONE ? b->g->number : 0);
-	return tls_session_context(identity, d->session_context) == 0
-	           ? tls_session_setup(d->ctx, d->role == TLS_SERVER, d->session_context)
-	           : -1;
-}
+/* ---- building a generation */
 
 /* Names, address and role. Returns 0, -1 without memory. */
 static int describe(const struct tls_section *section, struct tls_domain *d)
@@ -515,34 +283,14 @@ static int describe(const struct tls_section *section, struct tls_domain *d)
 	return d->name != NULL ? 0 : -1;
 }
 
-/* Makes the context. The order lets one pass find as many problems as possible. Returns 0, -1 with problems in B->r. */
-static int build_domain(const struct builder *b, struct tls_domain *d)
+static void set_callbacks(SSL_CTX *ctx, enum tls_role role)
 {
-	struct tls_origin from = origin(b, "certificate");
-	int failed = 0;
-
-	d->generation = b->g;
-	if (describe(b->section, d) != 0 ||
-	    (d->ctx = SSL_CTX_new_ex(tls_init_libctx(), NULL, TLS_method())) == NULL) {
-		char reason[256];
-
-		tls_report_add(b->r, TLS_ERROR, from.file, from.line, NULL,
-		               "no context for a domain: %s; %zu KB of shared memory are free",
-		               tls_init_errors(reason, sizeof(reason)), tls_mem_available() / 1024);
-		return -1;
-	}
-	set_options(d->ctx);
-	set_callbacks(d->ctx, d->role);
-	failed |= use_versions(b, d);
-	failed |= use_ciphers(b, d);
-	failed |= use_pair(b, d, 0);
-	failed |= use_pair(b, d, 1);
-	failed |= use_verification(b, d);
-	failed |= use_sessions(b, d);
-	return failed;
+	SSL_CTX_set_cert_cb(ctx, on_certificate_wanted, NULL);
+	if (role != TLS_SERVER)
+		return;
+	SSL_CTX_set_client_hello_cb(ctx, on_client_hello, NULL);
+	SSL_CTX_set_tlsext_servername_callback(ctx, on_server_name);
 }
-
-/* ---- building a generation */
 
 static void index_domain(struct tls_generation *g, struct tls_domain *d)
 {
@@ -556,7 +304,19 @@ static void index_domain(struct tls_generation *g, struct tls_domain *d)
 	*bucket = d;
 }
 
-static struct tls_generation *new_generation(int count)
+/* The domain of PREVIOUS that D would replace, NULL: none. */
+static const struct tls_domain *counterpart(struct tls_generation *previous, const struct tls_domain *d)
+{
+	const char *name = d->server_name != NULL ? d->server_name : "";
+	struct tls_domain *old;
+
+	if (previous == NULL)
+		return NULL;
+	old = lookup(previous, d->role, d->kind, &d->address, name, strlen(name));
+	return old != NULL && strcmp(old->name, d->name) == 0 ? old : NULL;
+}
+
+static struct tls_generation *new_generation(int count, struct tls_generation *previous)
 {
 	struct tls_generation *g = tls_shared_alloc(sizeof(*g));
 	unsigned buckets = 4;
@@ -566,7 +326,7 @@ static struct tls_generation *new_generation(int count)
 	while (buckets < 2u * (unsigned)count)
 		buckets *= 2;
 	g->bucket_mask = buckets - 1;
-	g->store = tls_store_new();
+	g->store = tls_store_new(previous != NULL ? previous->store : NULL);
 	g->domains = tls_shared_alloc((size_t)count * sizeof(*g->domains));
 	g->buckets = tls_shared_alloc(buckets * sizeof(*g->buckets));
 	if (g->store != NULL && g->domains != NULL && g->buckets != NULL)
@@ -581,31 +341,49 @@ struct build_job {
 	struct tls_generation *g;
 };
 
+static void build_domain(struct build_job *job, const struct tls_section *section,
+                         struct tls_generation *previous)
+{
+	struct tls_generation *g = job->g;
+	struct tls_domain *d = &g->domains[g->count++];
+	const struct tls_domain *before;
+
+	d->generation = g;
+	if (describe(section, d) != 0) {
+		tls_report_add(job->r, TLS_ERROR, job->cfg->file, section->line, NULL,
+		               "no shared memory for a domain");
+		return;
+	}
+	before = counterpart(previous, d);
+	if (tls_context_make(d, job->cfg, section, g->store, before, job->r) == 0) {
+		if (before == NULL || before->ctx != d->ctx)
+			set_callbacks(d->ctx, d->role);
+		index_domain(g, d);
+	}
+	ERR_clear_error();
+}
+
 static int build_in_scope(void *arg)
 {
 	struct build_job *job = arg;
-	struct tls_generation *g;
+	struct tls_generation *previous = tls_generation_pin();
 	int count = 0;
 
 	for (const struct tls_section *s = job->cfg->sections; s != NULL; s = s->next)
 		count++;
 	ERR_clear_error(); /* what somebody left there must not look like ours */
-	job->g = g = new_generation(count);
-	if (g == NULL) {
+	job->g = new_generation(count, previous);
+	if (job->g != NULL) {
+		job->g->number = __atomic_add_fetch(&shared->last_number, 1, __ATOMIC_RELAXED);
+		for (const struct tls_section *s = job->cfg->sections; s != NULL; s = s->next)
+			build_domain(job, s, previous);
+		tls_store_seal(job->g->store);
+	} else {
 		tls_report_add(job->r, TLS_ERROR, job->cfg->file, 0, NULL,
 		               "no shared memory for %d domains; give the host more with -m", count);
-		return -1;
 	}
-	g->number = __atomic_add_fetch(&shared->last_number, 1, __ATOMIC_RELAXED);
-	for (const struct tls_section *s = job->cfg->sections; s != NULL; s = s->next) {
-		struct builder b = {.g = g, .cfg = job->cfg, .section = s, .r = job->r};
-		struct tls_domain *d = &g->domains[g->count++];
-
-		if (build_domain(&b, d) == 0)
-			index_domain(g, d);
-		ERR_clear_error();
-	}
-	return 0;
+	tls_generation_unpin(previous);
+	return job->g != NULL ? 0 : -1;
 }
 
 struct tls_generation *tls_generation_build(const struct tls_config *cfg, struct tls_report *r)
@@ -645,6 +423,7 @@ void tls_generation_discard(struct tls_generation *g)
 int tls_domain_start(const struct tls_options *o)
 {
 	options = o;
+	tls_context_start(o);
 	shared = tls_shared_alloc(sizeof(*shared));
 	if (shared != NULL && lock_init(&shared->lock) != NULL)
 		return 0;

@@ -30,32 +30,42 @@
  */
 #define NAMED_ISSUERS_MAX 32
 
+enum kind { KEY, CHAIN, TRUST };
+
+/*
+ * What keys, chains and trust have in common. One item may be in the stores of several configurations: each counts in REFS, and a later
+ * configuration takes over the items of the one before whose files are unchanged.
+ */
+struct item {
+	enum kind kind;
+	atomic_int refs;
+	uint64_t stamp; /* of the files as they were when it was loaded */
+	char *id;       /* the settings it was made from; may hold a password */
+};
+
 struct tls_key {
-	struct tls_key *next;
-	char *path, *password;
+	struct item item;
 	EVP_PKEY *parsed;
 	bool per_process;
 	_Atomic(EVP_PKEY **) copies; /* one place a process, made with the first copy */
 };
 
 struct tls_chain {
-	struct tls_chain *next;
-	char *path;
+	struct item item;
 	X509 *certificate;
 	STACK_OF(X509) *others;
 };
 
 struct tls_trust {
-	struct tls_trust *next;
-	char *ca_list, *ca_path, *crl;
+	struct item item;
 	X509_STORE *anchors;
 	STACK_OF(X509_NAME) *issuers; /* NULL: too many to be named */
 };
 
 struct tls_store {
-	struct tls_key *keys;
-	struct tls_chain *chains;
-	struct tls_trust *trusts;
+	const struct tls_store *previous; /* only while it is being filled */
+	struct item **items;
+	int count, room;
 };
 
 /* ---- reading files */
@@ -65,6 +75,16 @@ struct blob {
 	char *data;
 	size_t size;
 };
+
+/* What an item is loaded from; what it has not is NULL. */
+struct files {
+	const char *main, *folder, *crl, *password;
+};
+
+static const char *text(const char *s)
+{
+	return s != NULL ? s : "";
+}
 
 static void problem(struct tls_report *r, const struct tls_origin *from, const char *path, const char *what)
 {
@@ -174,29 +194,91 @@ static X509_CRL *next_crl(BIO *bio)
 	return crl;
 }
 
-static bool same(const char *a, const char *b)
+/* ---- stamps: whether files have changed */
+
+static uint64_t mix(uint64_t h, const void *data, size_t size)
 {
-	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+	const unsigned char *p = data;
+
+	while (size-- > 0)
+		h = (h ^ *p++) * UINT64_C(1099511628211);
+	return h;
 }
 
-/* A shared copy of S; NULL stays NULL. Clears *OK when there is no memory. */
-static char *shared_copy(const char *s, bool *ok)
+/* Mixes into H what changes when PATH is written or replaced. A path of NULL is nothing. */
+static uint64_t stamp_file(uint64_t h, const char *path)
 {
-	char *copy = s != NULL ? tls_shared_strdup(s) : NULL;
+	struct stat st;
 
-	if (s != NULL && copy == NULL)
-		*ok = false;
-	return copy;
+	if (path == NULL)
+		return h;
+	if (stat(path, &st) != 0)
+		return mix(h, &errno, sizeof(errno));
+	h = mix(h, &st.st_dev, sizeof(st.st_dev));
+	h = mix(h, &st.st_ino, sizeof(st.st_ino));
+	h = mix(h, &st.st_size, sizeof(st.st_size));
+	h = mix(h, &st.st_mtim, sizeof(st.st_mtim));
+	return mix(h, &st.st_ctim, sizeof(st.st_ctim));
+}
+
+/* Whether NAME is one that "openssl rehash" gives: eight hexadecimal digits, a dot, "r" for a CRL, a number. */
+static bool hashed_name(const char *name, bool *is_crl)
+{
+	size_t hex = strspn(name, "0123456789abcdef");
+	const char *rest = name + hex;
+
+	if (hex != 8 || *rest++ != '.')
+		return false;
+	*is_crl = *rest == 'r';
+	rest += *is_crl ? 1 : 0;
+	return *rest != '\0' && strspn(rest, "0123456789") == strlen(rest);
+}
+
+/* The next hashed name of DIR as a path in OUT. Returns false at the end. */
+static bool next_hashed(DIR *dir, const char *folder, char *out, size_t size, bool *is_crl)
+{
+	struct dirent *entry;
+
+	while ((entry = readdir(dir)) != NULL)
+		if (hashed_name(entry->d_name, is_crl) &&
+		    snprintf(out, size, "%s/%s", folder, entry->d_name) < (int)size)
+			return true;
+	return false;
+}
+
+/* The sum of the files' stamps does not depend on the order in which the folder gives them. */
+static uint64_t stamp_folder(uint64_t h, const char *path)
+{
+	DIR *dir = path != NULL ? opendir(path) : NULL;
+	char file[PATH_MAX];
+	bool is_crl;
+
+	h = stamp_file(h, path);
+	if (dir == NULL)
+		return h;
+	while (next_hashed(dir, path, file, sizeof(file), &is_crl))
+		h += stamp_file(0, file);
+	closedir(dir);
+	return h;
 }
 
 /* ---- the store */
 
-struct tls_store *tls_store_new(void)
+struct tls_store *tls_store_new(const struct tls_store *previous)
 {
-	return tls_shared_alloc(sizeof(struct tls_store));
+	struct tls_store *store = tls_shared_alloc(sizeof(*store));
+
+	if (store != NULL)
+		store->previous = previous;
+	return store;
 }
 
-static void key_free(struct tls_key *key)
+void tls_store_seal(struct tls_store *store)
+{
+	store->previous = NULL;
+}
+
+static void free_key(struct tls_key *key)
 {
 	EVP_PKEY **copies = atomic_load(&key->copies);
 
@@ -204,48 +286,134 @@ static void key_free(struct tls_key *key)
 		EVP_PKEY_free(copies[i]);
 	tls_shared_free(copies);
 	EVP_PKEY_free(key->parsed);
-	if (key->password != NULL)
-		OPENSSL_cleanse(key->password, strlen(key->password));
-	tls_shared_free(key->password);
-	tls_shared_free(key->path);
-	tls_shared_free(key);
 }
 
-static void chain_free(struct tls_chain *chain)
+static void free_chain(struct tls_chain *chain)
 {
 	X509_free(chain->certificate);
 	sk_X509_pop_free(chain->others, X509_free);
-	tls_shared_free(chain->path);
-	tls_shared_free(chain);
 }
 
-static void trust_free(struct tls_trust *trust)
+static void free_trust(struct tls_trust *trust)
 {
 	X509_STORE_free(trust->anchors);
 	sk_X509_NAME_pop_free(trust->issuers, X509_NAME_free);
-	tls_shared_free(trust->ca_list);
-	tls_shared_free(trust->ca_path);
-	tls_shared_free(trust->crl);
-	tls_shared_free(trust);
+}
+
+/* Lets go of ITEM; the last one frees it. */
+static void drop_item(struct item *item)
+{
+	if (atomic_fetch_sub(&item->refs, 1) != 1)
+		return;
+	switch (item->kind) {
+	case KEY: free_key((struct tls_key *)item); break;
+	case CHAIN: free_chain((struct tls_chain *)item); break;
+	case TRUST: free_trust((struct tls_trust *)item); break;
+	}
+	if (item->id != NULL)
+		OPENSSL_cleanse(item->id, strlen(item->id));
+	tls_shared_free(item->id);
+	tls_shared_free(item);
 }
 
 void tls_store_free(struct tls_store *store)
 {
 	if (store == NULL)
 		return;
-	for (struct tls_key *next, *k = store->keys; k != NULL; k = next) {
-		next = k->next;
-		key_free(k);
-	}
-	for (struct tls_chain *next, *c = store->chains; c != NULL; c = next) {
-		next = c->next;
-		chain_free(c);
-	}
-	for (struct tls_trust *next, *t = store->trusts; t != NULL; t = next) {
-		next = t->next;
-		trust_free(t);
-	}
+	for (int i = 0; i < store->count; i++)
+		drop_item(store->items[i]);
+	tls_shared_free(store->items);
 	tls_shared_free(store);
+}
+
+static struct item *find_item(const struct tls_store *store, enum kind kind, const char *id)
+{
+	for (int i = 0; store != NULL && i < store->count; i++)
+		if (store->items[i]->kind == kind && strcmp(store->items[i]->id, id) == 0)
+			return store->items[i];
+	return NULL;
+}
+
+/* Puts ITEM, whose one reference the store takes over, into STORE. Returns 0, -1 without memory (the reference stays). */
+static int keep_item(struct tls_store *store, struct item *item)
+{
+	if (store->count == store->room) {
+		int room = store->room > 0 ? 2 * store->room : 16;
+		struct item **items = tls_shared_alloc((size_t)room * sizeof(struct item *));
+
+		if (items == NULL)
+			return -1;
+		if (store->count > 0)
+			memcpy(items, store->items, (size_t)store->count * sizeof(struct item *));
+		tls_shared_free(store->items);
+		store->items = items;
+		store->room = room;
+	}
+	store->items[store->count++] = item;
+	return 0;
+}
+
+/* The item of STORE, or, when its files are as they were, of the configuration before. NULL: it has to be loaded. */
+static struct item *known_item(struct tls_store *store, enum kind kind, const char *id, uint64_t stamp)
+{
+	struct item *item = find_item(store, kind, id);
+
+	if (item != NULL)
+		return item;
+	item = find_item(store->previous, kind, id);
+	if (item == NULL || item->stamp != stamp)
+		return NULL;
+	atomic_fetch_add(&item->refs, 1);
+	if (keep_item(store, item) == 0)
+		return item;
+	drop_item(item);
+	return NULL;
+}
+
+/* A new item of SIZE bytes that nobody owns but the caller. NULL without memory. */
+static struct item *new_item(enum kind kind, size_t size, const char *id, uint64_t stamp)
+{
+	struct item *item = tls_shared_alloc(size);
+
+	if (item == NULL)
+		return NULL;
+	item->kind = kind;
+	atomic_init(&item->refs, 1);
+	item->stamp = stamp;
+	item->id = tls_shared_strdup(id);
+	if (item->id != NULL)
+		return item;
+	tls_shared_free(item);
+	return NULL;
+}
+
+/*
+ * The item of KIND for ID from FILES: a known one, or a new one that LOAD has filled. NULL with the reason in R. The stamp is taken before loading, so
+ * that a file that changes meanwhile is loaded again by the next reload.
+ */
+static struct item *get_item(struct tls_store *store, enum kind kind, size_t size, const struct files *files,
+                             int (*load)(struct item *, const struct files *, const struct tls_origin *,
+                                         struct tls_report *),
+                             const struct tls_origin *from, struct tls_report *r)
+{
+	char id[4 * PATH_MAX];
+	uint64_t stamp = stamp_folder(stamp_file(stamp_file(0, files->main), files->crl), files->folder);
+	struct item *item = NULL;
+	int n = snprintf(id, sizeof(id), "%s\n%s\n%s\n%s", text(files->main), text(files->folder),
+	                 text(files->crl), text(files->password));
+
+	if (n < (int)sizeof(id) && (item = known_item(store, kind, id, stamp)) == NULL) {
+		item = new_item(kind, size, id, stamp);
+		if (item == NULL)
+			problem(r, from, files->main != NULL ? files->main : files->folder,
+			        "no shared memory to load it");
+		else if (load(item, files, from, r) != 0 || keep_item(store, item) != 0) {
+			drop_item(item);
+			item = NULL;
+		}
+	}
+	OPENSSL_cleanse(id, sizeof(id));
+	return item;
 }
 
 /* ---- private keys */
@@ -274,48 +442,33 @@ static EVP_PKEY *parse_key(const struct blob *b, const char *password)
 	return key;
 }
 
-static struct tls_key *load_key(const char *path, const char *password, const struct tls_origin *from,
-                                struct tls_report *r)
+static int load_key(struct item *item, const struct files *files, const struct tls_origin *from,
+                    struct tls_report *r)
 {
-	struct tls_key *key = tls_shared_alloc(sizeof(*key));
-	struct blob b = {0};
-	bool ok = true;
+	struct tls_key *key = (struct tls_key *)item;
+	struct blob b;
 
-	if (key == NULL) {
-		problem(r, from, path, "no shared memory to load it");
-		return NULL;
-	}
-	key->path = shared_copy(path, &ok);
-	key->password = shared_copy(password, &ok);
-	if (!ok)
-		problem(r, from, path, "no shared memory to load it");
-	else if (read_file(path, &b, from, r) == 0 && (key->parsed = parse_key(&b, password)) == NULL)
-		crypto_problem(r, from, path,
-		               password != NULL ? "no private key that private_key_password opens"
-		                                : "no private key (an encrypted one needs private_key_password)");
+	if (read_file(files->main, &b, from, r) != 0)
+		return -1;
+	key->parsed = parse_key(&b, files->password);
 	blob_free(&b);
 	if (key->parsed == NULL) {
-		key_free(key);
-		return NULL;
+		crypto_problem(r, from, files->main,
+		               files->password != NULL
+		                   ? "no private key that private_key_password opens"
+		                   : "no private key (an encrypted one needs private_key_password)");
+		return -1;
 	}
 	key->per_process = EVP_PKEY_is_a(key->parsed, "RSA") == 1 || EVP_PKEY_is_a(key->parsed, "RSA-PSS") == 1;
-	return key;
+	return 0;
 }
 
 struct tls_key *tls_store_key(struct tls_store *store, const char *path, const char *password,
                               const struct tls_origin *from, struct tls_report *r)
 {
-	struct tls_key *key;
+	struct files files = {.main = path, .password = password};
 
-	for (key = store->keys; key != NULL; key = key->next)
-		if (same(key->path, path) && same(key->password, password))
-			return key;
-	key = load_key(path, password, from, r);
-	if (key == NULL)
-		return NULL;
-	key->next = store->keys;
-	store->keys = key;
-	return key;
+	return (struct tls_key *)get_item(store, KEY, sizeof(struct tls_key), &files, load_key, from, r);
 }
 
 /* The table of copies of KEY, made by whichever process comes first. */
@@ -395,24 +548,23 @@ static int parse_chain(BIO *bio, struct tls_chain *chain, const char **what)
 	return end_of_pem() ? 0 : -1;
 }
 
-static int load_chain(struct tls_chain *chain, const char *path, const struct tls_origin *from,
+static int load_chain(struct item *item, const struct files *files, const struct tls_origin *from,
                       struct tls_report *r)
 {
+	struct tls_chain *chain = (struct tls_chain *)item;
 	const char *what = NULL;
 	struct blob b;
 	BIO *bio;
 	int result;
 
-	if (read_file(path, &b, from, r) != 0)
+	if (read_file(files->main, &b, from, r) != 0)
 		return -1;
 	bio = BIO_new_mem_buf(b.data, (int)b.size);
 	result = bio != NULL ? parse_chain(bio, chain, &what) : -1;
-	if (result == 0)
-		warn_of_dates(chain->certificate, path, from, r);
-	else if (what != NULL)
-		problem(r, from, path, what);
-	else
-		crypto_problem(r, from, path, "not a good certificate chain");
+	if (result != 0 && what != NULL)
+		problem(r, from, files->main, what);
+	else if (result != 0)
+		crypto_problem(r, from, files->main, "not a good certificate chain");
 	BIO_free(bio);
 	blob_free(&b);
 	return result;
@@ -421,25 +573,13 @@ static int load_chain(struct tls_chain *chain, const char *path, const struct tl
 struct tls_chain *tls_store_chain(struct tls_store *store, const char *path, const struct tls_origin *from,
                                   struct tls_report *r)
 {
-	struct tls_chain *chain;
-	bool ok = true;
+	struct files files = {.main = path};
+	int before = store->count;
+	struct tls_chain *chain = (struct tls_chain *)get_item(store, CHAIN, sizeof(struct tls_chain), &files,
+	                                                       load_chain, from, r);
 
-	for (chain = store->chains; chain != NULL; chain = chain->next)
-		if (same(chain->path, path))
-			return chain;
-	chain = tls_shared_alloc(sizeof(*chain));
-	if (chain != NULL)
-		chain->path = shared_copy(path, &ok);
-	if (chain == NULL || !ok)
-		problem(r, from, path, "no shared memory to load it");
-	if (chain == NULL)
-		return NULL;
-	if (!ok || load_chain(chain, path, from, r) != 0) {
-		chain_free(chain);
-		return NULL;
-	}
-	chain->next = store->chains;
-	store->chains = chain;
+	if (chain != NULL && store->count > before)
+		warn_of_dates(chain->certificate, path, from, r);
 	return chain;
 }
 
@@ -448,17 +588,27 @@ X509 *tls_chain_certificate(const struct tls_chain *chain)
 	return chain->certificate;
 }
 
+/* How much of ITEM's id is the path of its file. */
+static int path_length(const struct item *item)
+{
+	return (int)strcspn(item->id, "\n");
+}
+
 int tls_store_use_pair(SSL_CTX *ctx, struct tls_chain *chain, struct tls_key *key,
                        const struct tls_origin *from, struct tls_report *r)
 {
 	if (X509_check_private_key(chain->certificate, key->parsed) != 1) {
 		ERR_clear_error();
 		tls_report_add(r, TLS_ERROR, from->file, from->line, from->setting,
-		               "%s: the key is not that of the certificate in %s", key->path, chain->path);
+		               "%.*s: the key is not that of the certificate in %.*s", path_length(&key->item),
+		               key->item.id, path_length(&chain->item), chain->item.id);
 		return -1;
 	}
 	if (SSL_CTX_use_cert_and_key(ctx, chain->certificate, key->parsed, chain->others, 1) != 1) {
-		crypto_problem(r, from, chain->path, "cannot be used");
+		char reason[256];
+
+		tls_report_add(r, TLS_ERROR, from->file, from->line, from->setting, "%.*s: OpenSSL cannot use it: %s",
+		               path_length(&chain->item), chain->item.id, tls_init_errors(reason, sizeof(reason)));
 		return -1;
 	}
 	return 0;
@@ -518,9 +668,18 @@ static int add_crls(struct tls_trust *trust, BIO *bio)
 	return end_of_pem() ? count : -1;
 }
 
-/* Adds what ADD finds in PATH. Returns 0, or -1 with the reason in R. */
-static int add_file(struct tls_trust *trust, const char *path, int (*add)(struct tls_trust *, BIO *),
-                    const char *kind, const struct tls_origin *from, struct tls_report *r)
+/* What a file of a trust store may hold. */
+struct content {
+	const char *name;
+	int (*add)(struct tls_trust *trust, BIO *bio); /* returns how many, -1 on an error */
+};
+
+static const struct content certificates = {"certificate", add_anchors};
+static const struct content crls = {"CRL", add_crls};
+
+/* Adds the CONTENT of PATH. Returns 0, or -1 with the reason in R. */
+static int add_file(struct tls_trust *trust, const char *path, const struct content *content,
+                    const struct tls_origin *from, struct tls_report *r)
 {
 	struct blob b;
 	BIO *bio;
@@ -529,28 +688,15 @@ static int add_file(struct tls_trust *trust, const char *path, int (*add)(struct
 	if (read_file(path, &b, from, r) != 0)
 		return -1;
 	bio = BIO_new_mem_buf(b.data, (int)b.size);
-	count = bio != NULL ? add(trust, bio) : -1;
+	count = bio != NULL ? content->add(trust, bio) : -1;
 	BIO_free(bio);
 	blob_free(&b);
 	if (count < 0)
-		crypto_problem(r, from, path, kind);
+		crypto_problem(r, from, path, "not a good PEM file");
 	else if (count == 0)
 		tls_report_add(r, TLS_ERROR, from->file, from->line, from->setting, "%s: no %s in PEM form in it",
-		               path, kind);
+		               path, content->name);
 	return count > 0 ? 0 : -1;
-}
-
-/* Whether NAME is one that "openssl rehash" gives: eight hexadecimal digits, a dot, "r" for a CRL, a number. */
-static bool hashed_name(const char *name, bool *is_crl)
-{
-	size_t hex = strspn(name, "0123456789abcdef");
-	const char *rest = name + hex;
-
-	if (hex != 8 || *rest++ != '.')
-		return false;
-	*is_crl = *rest == 'r';
-	rest += *is_crl ? 1 : 0;
-	return *rest != '\0' && strspn(rest, "0123456789") == strlen(rest);
 }
 
 /*
@@ -561,7 +707,7 @@ static int add_folder(struct tls_trust *trust, const char *path, const struct tl
                       struct tls_report *r)
 {
 	DIR *dir = opendir(path);
-	struct dirent *entry;
+	char file[PATH_MAX];
 	int files = 0, result = 0;
 	bool is_crl;
 
@@ -569,14 +715,9 @@ static int add_folder(struct tls_trust *trust, const char *path, const struct tl
 		problem(r, from, path, strerror(errno));
 		return -1;
 	}
-	while (result == 0 && (entry = readdir(dir)) != NULL) {
-		char file[PATH_MAX];
-
-		if (!hashed_name(entry->d_name, &is_crl) ||
-		    snprintf(file, sizeof(file), "%s/%s", path, entry->d_name) >= (int)sizeof(file))
-			continue;
-		result = is_crl ? add_file(trust, file, add_crls, "CRL", from, r)
-		                : add_file(trust, file, add_anchors, "certificate", from, r);
+	while (result == 0 && next_hashed(dir, path, file, sizeof(file), &is_crl)) {
+		result = is_crl ? add_file(trust, file, &crls, from, r)
+		                : add_file(trust, file, &certificates, from, r);
 		files++;
 	}
 	closedir(dir);
@@ -587,58 +728,38 @@ static int add_folder(struct tls_trust *trust, const char *path, const struct tl
 	return result;
 }
 
-static int load_trust(struct tls_trust *trust, const struct tls_origin *from, struct tls_report *r)
+static int load_trust(struct item *item, const struct files *files, const struct tls_origin *from,
+                      struct tls_report *r)
 {
+	struct tls_trust *trust = (struct tls_trust *)item;
 	struct tls_origin where = *from;
 
 	trust->anchors = X509_STORE_new();
 	trust->issuers = sk_X509_NAME_new_null();
 	if (trust->anchors == NULL || trust->issuers == NULL) {
-		problem(r, from, trust->ca_list != NULL ? trust->ca_list : trust->ca_path,
-		        "no shared memory to load it");
+		problem(r, from, text(files->main), "no shared memory to load it");
 		return -1;
 	}
 	where.setting = "ca_list";
-	if (trust->ca_list != NULL && add_file(trust, trust->ca_list, add_anchors, "certificate", &where, r) != 0)
+	if (files->main != NULL && add_file(trust, files->main, &certificates, &where, r) != 0)
 		return -1;
 	where.setting = "ca_path";
-	if (trust->ca_path != NULL && add_folder(trust, trust->ca_path, &where, r) != 0)
+	if (files->folder != NULL && add_folder(trust, files->folder, &where, r) != 0)
 		return -1;
 	where.setting = "crl";
-	if (trust->crl == NULL)
-		return 0;
-	if (add_file(trust, trust->crl, add_crls, "CRL", &where, r) != 0)
+	if (files->crl != NULL && add_file(trust, files->crl, &crls, &where, r) != 0)
 		return -1;
-	return X509_STORE_set_flags(trust->anchors, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL) == 1 ? 0
-	                                                                                                    : -1;
+	if (files->crl != NULL)
+		X509_STORE_set_flags(trust->anchors, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+	return 0;
 }
 
 struct tls_trust *tls_store_trust(struct tls_store *store, const char *ca_list, const char *ca_path,
                                   const char *crl, const struct tls_origin *from, struct tls_report *r)
 {
-	struct tls_trust *trust;
-	bool ok = true;
+	struct files files = {.main = ca_list, .folder = ca_path, .crl = crl};
 
-	for (trust = store->trusts; trust != NULL; trust = trust->next)
-		if (same(trust->ca_list, ca_list) && same(trust->ca_path, ca_path) && same(trust->crl, crl))
-			return trust;
-	trust = tls_shared_alloc(sizeof(*trust));
-	if (trust != NULL) {
-		trust->ca_list = shared_copy(ca_list, &ok);
-		trust->ca_path = shared_copy(ca_path, &ok);
-		trust->crl = shared_copy(crl, &ok);
-	}
-	if (trust == NULL || !ok)
-		problem(r, from, ca_list != NULL ? ca_list : ca_path, "no shared memory to load it");
-	if (trust == NULL)
-		return NULL;
-	if (!ok || load_trust(trust, from, r) != 0) {
-		trust_free(trust);
-		return NULL;
-	}
-	trust->next = store->trusts;
-	store->trusts = trust;
-	return trust;
+	return (struct tls_trust *)get_item(store, TRUST, sizeof(struct tls_trust), &files, load_trust, from, r);
 }
 
 int tls_store_use_trust(SSL_CTX *ctx, struct tls_trust *trust)

@@ -1,0 +1,365 @@
+/*
+ * tls_context.c - from one section's settings to a context of OpenSSL's
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
+ *
+ * A reload makes no new context for a domain whose settings and files are as they were: it takes over the one that is in use, and the
+ * sessions of its peers stay good.
+ */
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tls_compat.h"
+
+#include "tls.h"
+
+static const struct tls_options *options;
+
+/* What one domain is built from, for messages and for what it shares with others. */
+struct builder {
+	const struct tls_config *cfg;
+	const struct tls_section *section;
+	struct tls_store *store;
+	struct tls_report *r;
+};
+
+static struct tls_origin origin(const struct builder *b, const char *setting)
+{
+	struct tls_origin from = {.file = b->cfg->file, .line = b->section->line, .setting = setting};
+	const struct tls_setting *row = tls_setting_find(setting, TLS_OF_DOMAIN);
+	int line = row != NULL && b->section->set_lines != NULL ? b->section->set_lines[row - tls_settings_table]
+	                                                        : 0;
+
+	if (line > 0)
+		from.line = line;
+	return from;
+}
+
+/* Reports that OpenSSL refuses SETTING. */
+static void refused(const struct builder *b, const char *setting, const char *value, const char *advice)
+{
+	struct tls_origin from = origin(b, setting);
+	char reason[256];
+
+	tls_report_add(b->r, TLS_ERROR, from.file, from.line, setting, "\"%s\": OpenSSL refuses it (%s)%s", value,
+	               tls_init_errors(reason, sizeof(reason)), advice);
+}
+
+/* ---- what is loaded from files */
+
+/* Loads the pair NUMBER, 0 or 1. Returns 0, -1 with the reason in B->r. */
+static int load_pair(const struct builder *b, struct tls_domain *d, int number)
+{
+	const struct tls_settings *s = &b->section->settings;
+	const char *certificate = number == 0 ? s->certificate : s->certificate2;
+	const char *key = number == 0 ? s->private_key : s->private_key2;
+	const char *password = number == 0 ? s->private_key_password : s->private_key_password2;
+	struct tls_origin from = origin(b, number == 0 ? "certificate" : "certificate2");
+	struct tls_origin key_from = key != NULL ? origin(b, number == 0 ? "private_key" : "private_key2") : from;
+
+	if (certificate == NULL || certificate[0] == '\0')
+		return 0;
+	d->chains[number] = tls_store_chain(b->store, certificate, &from, b->r);
+	d->keys[number] = tls_store_key(b->store, key != NULL ? key : certificate, password, &key_from, b->r);
+	return d->chains[number] != NULL && d->keys[number] != NULL ? 0 : -1;
+}
+
+static int load_trust(const struct builder *b, struct tls_domain *d)
+{
+	const struct tls_settings *s = &b->section->settings;
+	struct tls_origin from = origin(b, s->ca_list == NULL && s->ca_path != NULL ? "ca_path" : "ca_list");
+
+	if (s->ca_list == NULL && s->ca_path == NULL && s->crl == NULL) {
+		if (d->verify_mode != SSL_VERIFY_NONE && !d->accept_any)
+			tls_report_add(
+				b->r, TLS_WARNING, from.file, from.line, from.setting,
+				"%s verifies certificates but trusts no authority: every peer will be refused; set ca_list "
+				"or ca_path",
+				d->name);
+		return 0;
+	}
+	d->trust = tls_store_trust(b->store, s->ca_list, s->ca_path, s->crl, &from, b->r);
+	return d->trust != NULL ? 0 : -1;
+}
+
+/* ---- what is set in the context */
+
+static void set_versions(struct tls_domain *d, int method)
+{
+	static const struct {
+		int oldest, newest;
+	} range[] = {
+		[TLS_METHOD_ANY] = {TLS_COMPAT_OLDEST, 0},   [TLS_METHOD_1_0] = {TLS1_VERSION, TLS1_VERSION},
+		[TLS_METHOD_1_0_PLUS] = {TLS1_VERSION, 0},   [TLS_METHOD_1_1] = {TLS1_1_VERSION, TLS1_1_VERSION},
+		[TLS_METHOD_1_1_PLUS] = {TLS1_1_VERSION, 0}, [TLS_METHOD_1_2] = {TLS1_2_VERSION, TLS1_2_VERSION},
+		[TLS_METHOD_1_2_PLUS] = {TLS1_2_VERSION, 0}, [TLS_METHOD_1_3] = {TLS1_3_VERSION, TLS1_3_VERSION},
+		[TLS_METHOD_1_3_PLUS] = {TLS1_3_VERSION, 0},
+	};
+
+	d->oldest = range[method].oldest;
+	d->newest = range[method].newest;
+}
+
+static int use_versions(const struct builder *b, struct tls_domain *d)
+{
+	const struct tls_settings *s = &b->section->settings;
+	struct tls_origin from = origin(b, "method");
+
+	if (s->method < 0 || s->method >= TLS_METHOD_SSL2)
+		return -1; /* reported by the parser */
+	set_versions(d, s->method);
+	if (SSL_CTX_set_min_proto_version(d->ctx, d->oldest) != 1 ||
+	    SSL_CTX_set_max_proto_version(d->ctx, d->newest) != 1) {
+		refused(b, "method", "the protocol version", "; use TLSv1.2+");
+		return -1;
+	}
+	if (s->method != TLS_METHOD_ANY && d->oldest < TLS1_2_VERSION && SSL_CTX_get_security_level(d->ctx) > 0)
+		tls_report_add(b->r, TLS_WARNING, from.file, from.line, from.setting,
+		               "TLS 1.0 and 1.1 (retired by RFC 8996) work only at OpenSSL's security level 0: add "
+		               "\"@SECLEVEL=0\" to cipher_list, or use TLSv1.2+");
+	return 0;
+}
+
+/* Splits LIST at its colons into TLS 1.3 suites and all else; both as long as LIST at the most. */
+static void split_ciphers(const char *list, char *older, char *suites)
+{
+	const char *p = list;
+
+	*older = *suites = '\0';
+	while (*p != '\0') {
+		size_t n = strcspn(p, ": ,");
+		char *to = strncmp(p, "TLS_", 4) == 0 ? suites : older;
+
+		if (n > 0)
+			sprintf(to + strlen(to), "%s%.*s", *to != '\0' ? ":" : "", (int)n, p);
+		p += n + strspn(p + n, ": ,");
+	}
+}
+
+/* Names of TLS <= 1.2 go to the cipher list, those of TLS 1.3 to the suites; the one without names keeps its default. */
+static int use_ciphers(const struct builder *b, struct tls_domain *d)
+{
+	const char *list = b->section->settings.cipher_list;
+	size_t size = list != NULL ? strlen(list) + 1 : 0;
+	char *older, *suites;
+	int result = 0;
+
+	if (list == NULL || list[0] == '\0')
+		return 0;
+	older = malloc(2 * size);
+	if (older == NULL)
+		return -1;
+	suites = older + size;
+	split_ciphers(list, older, suites);
+	if ((older[0] != '\0' && SSL_CTX_set_cipher_list(d->ctx, older) != 1) ||
+	    (suites[0] != '\0' && SSL_CTX_set_ciphersuites(d->ctx, suites) != 1)) {
+		refused(b, "cipher_list", list, "; \"openssl ciphers -v\" lists what there is");
+		result = -1;
+	}
+	free(older);
+	return result;
+}
+
+/* Returns 0, -1 when a pair does not fit (in B->r). */
+static int use_pairs(const struct builder *b, struct tls_domain *d)
+{
+	static const char *const settings[] = {"private_key", "private_key2"};
+	int failed = 0;
+
+	for (int i = 0; i < 2; i++) {
+		struct tls_origin from = origin(b, settings[i]);
+
+		if (d->chains[i] != NULL && d->keys[i] != NULL)
+			failed |= tls_store_use_pair(d->ctx, d->chains[i], d->keys[i], &from, b->r);
+	}
+	return failed;
+}
+
+static void set_verification(struct tls_domain *d, const struct tls_settings *s)
+{
+	bool verify = s->verify_certificate == 1, require = s->require_certificate == 1;
+
+	if (d->role == TLS_SERVER && s->verify_client >= 0) {
+		verify = s->verify_client == TLS_VERIFY_CLIENT_ON || s->verify_client == TLS_VERIFY_CLIENT_OPTIONAL;
+		require = s->verify_client == TLS_VERIFY_CLIENT_ON;
+		d->accept_any = s->verify_client == TLS_VERIFY_CLIENT_OPTIONAL_NO_CA;
+	}
+	if (require && !verify)
+		d->accept_any = true;
+	d->verify_mode = verify || require || d->accept_any ? SSL_VERIFY_PEER : SSL_VERIFY_NONE;
+	if (require)
+		d->verify_mode |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
+	d->verify_depth = s->verify_depth;
+}
+
+static int accept_any_certificate(int ok, X509_STORE_CTX *store)
+{
+	(void)ok;
+	(void)store;
+	return 1;
+}
+
+static int use_verification(const struct builder *b, struct tls_domain *d)
+{
+	SSL_CTX_set_verify(d->ctx, d->verify_mode, d->accept_any ? accept_any_certificate : NULL);
+	SSL_CTX_set_verify_depth(d->ctx, d->verify_depth);
+	if (d->trust == NULL || tls_store_use_trust(d->ctx, d->trust) == 0)
+		return 0;
+	refused(b, "ca_list", "the list of authorities", "");
+	return -1;
+}
+
+static void set_options(SSL_CTX *ctx)
+{
+	SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
+	if (options->disable_compression != 0)
+		SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION);
+	if (options->renegotiation == 1)
+		SSL_CTX_set_options(ctx, SSL_OP_ALLOW_CLIENT_RENEGOTIATION);
+	else
+		SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION);
+	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	if (options->ssl_release_buffers != 0)
+		SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
+	if (options->ssl_max_send_fragment > 0)
+		SSL_CTX_set_max_send_fragment(ctx, options->ssl_max_send_fragment);
+	if (options->ssl_read_ahead >= 0)
+		SSL_CTX_set_read_ahead(ctx, options->ssl_read_ahead);
+	SSL_CTX_set_dh_auto(ctx, 1);
+}
+
+/*
+ * Sessions are resumed only in the domain in which they began and, where certificates of clients count, only while its context
+ * is the same: a ticket must not outlive a revocation.
+ */
+static int use_sessions(const struct builder *b, struct tls_domain *d)
+{
+	char identity[512];
+
+	(void)b;
+	snprintf(identity, sizeof(identity), "%s|%s|%d", options->session_id != NULL ? options->session_id : "",
+	         d->name, d->verify_mode != SSL_VERIFY_NONE ? tls_generation_number(d->generation) : 0);
+	return tls_session_context(identity, d->session_context) == 0
+	           ? tls_session_setup(d->ctx, d->role == TLS_SERVER, d->session_context)
+	           : -1;
+}
+
+/* ---- whether a context can be taken over */
+
+static int digest_text(EVP_MD_CTX *md, const char *text)
+{
+	return text != NULL ? EVP_DigestUpdate(md, text, strlen(text) + 1) : EVP_DigestUpdate(md, "\0\0", 2);
+}
+
+/* Mixes the value of ROW, a setting of the domain, into MD. */
+static int digest_setting(EVP_MD_CTX *md, const struct tls_setting *row, const struct tls_settings *s)
+{
+	const char *field = (const char *)s + row->offset;
+	const char *text;
+
+	if (row->type != TLS_STRING)
+		return EVP_DigestUpdate(md, field, sizeof(int));
+	memcpy(&text, field, sizeof(text));
+	return digest_text(md, text);
+}
+
+/* Those of the module's own settings that end up in a context. */
+static int digest_options(EVP_MD_CTX *md)
+{
+	const int used[] = {options->disable_compression, options->renegotiation, options->ssl_release_buffers,
+	                    options->ssl_max_send_fragment, options->ssl_read_ahead};
+
+	return EVP_DigestUpdate(md, used, sizeof(used)) == 1 && digest_text(md, options->session_id) == 1;
+}
+
+/* What D's context is made from, but for the content of files, in D->fingerprint. Returns 0 or -1. */
+static int take_fingerprint(const struct builder *b, struct tls_domain *d)
+{
+	EVP_MD_CTX *md = EVP_MD_CTX_new();
+	int ok = md != NULL && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1 && digest_options(md) == 1;
+
+	for (const struct tls_setting *row = tls_settings_table; ok && row->name != NULL; row++)
+		if ((row->flags & TLS_OF_DOMAIN) != 0)
+			ok = digest_setting(md, row, &b->section->settings) == 1;
+	ok = ok && EVP_DigestFinal_ex(md, d->fingerprint, NULL) == 1;
+	EVP_MD_CTX_free(md);
+	return ok ? 0 : -1;
+}
+
+/* Takes over the context of BEFORE, the same section in the configuration before, when nothing of it has changed. */
+static bool take_over(struct tls_domain *d, const struct tls_domain *before)
+{
+	if (before == NULL || before->trust != d->trust || memcmp(before->keys, d->keys, sizeof(d->keys)) != 0 ||
+	    memcmp(before->chains, d->chains, sizeof(d->chains)) != 0 ||
+	    memcmp(before->fingerprint, d->fingerprint, sizeof(d->fingerprint)) != 0 ||
+	    SSL_CTX_up_ref(before->ctx) != 1)
+		return false;
+	d->ctx = before->ctx;
+	d->oldest = before->oldest;
+	d->newest = before->newest;
+	memcpy(d->session_context, before->session_context, sizeof(d->session_context));
+	return true;
+}
+
+/* ---- the whole */
+
+static int no_context(const struct builder *b)
+{
+	char reason[256];
+
+	tls_report_add(b->r, TLS_ERROR, b->cfg->file, b->section->line, NULL,
+	               "no context for a domain: %s; %zu KB of shared memory are free",
+	               tls_init_errors(reason, sizeof(reason)), tls_mem_available() / 1024);
+	return -1;
+}
+
+static int fill_context(const struct builder *b, struct tls_domain *d)
+{
+	int failed = 0;
+
+	set_options(d->ctx);
+	failed |= use_versions(b, d);
+	failed |= use_ciphers(b, d);
+	failed |= use_pairs(b, d);
+	failed |= use_verification(b, d);
+	failed |= use_sessions(b, d);
+	return failed;
+}
+
+int tls_context_make(struct tls_domain *d, const struct tls_config *cfg, const struct tls_section *section,
+                     struct tls_store *store, const struct tls_domain *before, struct tls_report *r)
+{
+	struct builder b = {.cfg = cfg, .section = section, .store = store, .r = r};
+	int failed = 0;
+
+	set_verification(d, &section->settings);
+	failed |= load_pair(&b, d, 0);
+	failed |= load_pair(&b, d, 1);
+	failed |= load_trust(&b, d);
+	if (take_fingerprint(&b, d) != 0)
+		return no_context(&b);
+	if (failed == 0 && take_over(d, before))
+		return 0;
+	d->ctx = SSL_CTX_new_ex(tls_init_libctx(), NULL, TLS_method());
+	if (d->ctx == NULL)
+		return no_context(&b);
+	return failed | fill_context(&b, d);
+}
+
+int tls_context_move(SSL *ssl, struct tls_domain *d)
+{
+	if (SSL_set_SSL_CTX(ssl, d->ctx) == NULL || SSL_set_min_proto_version(ssl, d->oldest) != 1 ||
+	    SSL_set_max_proto_version(ssl, d->newest) != 1 ||
+	    SSL_set_session_id_context(ssl, d->session_context, sizeof(d->session_context)) != 1)
+		return -1;
+	SSL_set_verify(ssl, d->verify_mode, d->accept_any ? accept_any_certificate : NULL);
+	SSL_set_verify_depth(ssl, d->verify_depth);
+	return 0;
+}
+
+void tls_context_start(const struct tls_options *o)
+{
+	options = o;
+}
