@@ -4,12 +4,14 @@ over TLS that it works, and keeps it in the foreground until Ctrl-C. `make run` 
 
 import argparse
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import sip_options
@@ -20,6 +22,7 @@ DOMAIN = "example.com"
 START_SECONDS = 20
 STOP_SECONDS = 15
 STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+STOP_NOISE = re.compile(rb"CRITICAL: <core> .*(receive_fd\(\): (EOF on|recvmsg failed)|send_fd: sendmsg failed)")
 SOCKET_PATH_MAX = 90  # the kernel takes 107 bytes for the path of a unix socket
 
 
@@ -36,6 +39,21 @@ def block_signals():
 
 def asked_to_stop():
     return bool(signal.sigpending() & STOP_SIGNALS)
+
+
+class HostLog(threading.Thread):
+    """Passes the host's log on. While it stops, its processes complain of each other's end: that is left out."""
+
+    def __init__(self, stream):
+        super().__init__(daemon=True)
+        self.stream = stream
+        self.stopping = False
+
+    def run(self):
+        for line in self.stream:
+            if not (self.stopping and STOP_NOISE.search(line)):
+                sys.stderr.buffer.write(line)
+                sys.stderr.flush()
 
 
 class Terminal:
@@ -100,7 +118,10 @@ def host_command(args, run_dir):
 def prove(host, args):
     """One OPTIONS, verified against the demonstration's authority. The port is tried until the host listens.
     Returns whether it came to that: False when a signal came first."""
-    context = sip_options.client_context(f"{args.dir}/ca.pem")
+    try:
+        context = sip_options.client_context(f"{args.dir}/ca.pem")
+    except OSError as error:
+        raise Failure(f"{args.dir}/ca.pem: {error}: tools/demo-certs.sh makes it") from None
     deadline = time.monotonic() + START_SECONDS
     while True:
         if asked_to_stop():
@@ -143,9 +164,10 @@ The server runs on {ADDRESS}: TLS on port {args.tls_port}, UDP and TCP on port {
 Ctrl-C stops it.""", flush=True)
 
 
-def end_host(host):
+def end_host(host, log):
     """Ends the host and everything that it started. Returns whether it went by itself and in time."""
     in_time = True
+    log.stopping = True
     if host.poll() is None:
         host.terminate()
     try:
@@ -157,19 +179,22 @@ def end_host(host):
     except ProcessLookupError:
         pass
     host.wait()
+    log.join(STOP_SECONDS)
     return in_time
 
 
 def serve(args, run_dir):
     host = subprocess.Popen(host_command(args, run_dir), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                            start_new_session=True,
+                            stderr=subprocess.PIPE, start_new_session=True,
                             preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, []))
+    log = HostLog(host.stderr)
+    log.start()
     try:
         if prove(host, args) and not args.once:
             tell_how_to_try(args, run_dir)
             wait_for_stop(host)
     finally:
-        if not end_host(host):
+        if not end_host(host, log):
             raise Failure(f"the server did not stop within {STOP_SECONDS} s and was killed")
 
 
