@@ -228,6 +228,8 @@ static void set_options(SSL_CTX *ctx)
 	if (options->ssl_read_ahead >= 0)
 		SSL_CTX_set_read_ahead(ctx, options->ssl_read_ahead);
 	SSL_CTX_set_dh_auto(ctx, 1);
+	if (tls_keylog_enabled())
+		SSL_CTX_set_keylog_callback(ctx, tls_keylog_line);
 }
 
 /*

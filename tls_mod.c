@@ -113,15 +113,23 @@ static int read_params(void)
 
 /* ---- life cycle */
 
+/* From the lowest up. Each has logged why when it returns -1. */
+static int start_rooms(void)
+{
+	if (tls_io_start() != 0 || tls_session_start() != 0 || tls_keylog_start(&options) != 0 ||
+	    tls_outgoing_start(&options) != 0 || tls_domain_start(&options) != 0 ||
+	    tls_server_start(&options) != 0)
+		return -1;
+	return tls_load_start(&given, &options) == 0 ? tls_rpc_start() : -1;
+}
+
 static int on_start(void)
 {
 	if (tls_disable) {
 		LM_WARN("TLS is off: put enable_tls=yes before the first loadmodule to use it\n");
 		return 0;
 	}
-	if (read_params() != 0 || tls_init_start(options.force_run == 1) != 0 || tls_io_start() != 0 ||
-	    tls_session_start() != 0 || tls_domain_start(&options) != 0 || tls_server_start(&options) != 0 ||
-	    tls_load_start(&given, &options) != 0 || tls_rpc_start() != 0)
+	if (read_params() != 0 || tls_init_start(options.force_run == 1) != 0 || start_rooms() != 0)
 		return -1;
 	if (register_timer(tls_server_sweep, NULL, 1) < 0) {
 		LM_ERR("no timer\n");

@@ -26,7 +26,10 @@ static const struct tls_options *options;
 static int event_route = -1;
 static char connect_id[ID_SIZE]; /* this process's, "": none */
 
-/* After each run of the script: the id was for the connections of that one. */
+/*
+ * Before the script runs for another message: an id that found no connection to open must not go to a stranger's. Not after a run: a
+ * local request is sent when its event route is over.
+ */
 static int forget_connect_id(struct sip_msg *msg, unsigned flags, void *arg)
 {
 	(void)msg;
@@ -42,9 +45,8 @@ int tls_outgoing_start(const struct tls_options *o)
 	event_route = route_lookup(&event_rt, (char *)(uintptr_t)EVENT_NAME);
 	if (event_route >= 0 && event_rt.rlist[event_route] == NULL)
 		event_route = -1;
-	if (register_script_cb(forget_connect_id,
-	                       POST_SCRIPT_CB | REQUEST_CB | FAILURE_CB | ONREPLY_CB | LOCAL_CB | EVENT_CB,
-	                       NULL) == 0)
+	if (register_script_cb(forget_connect_id, PRE_SCRIPT_CB | REQUEST_CB | FAILURE_CB | ONREPLY_CB, NULL) ==
+	    0)
 		return 0;
 	LM_ERR("no memory for a script callback\n");
 	return -1;
@@ -91,6 +93,7 @@ int tls_outgoing_choose(char **server_name, char **server_id)
 	if (connect_id[0] != '\0') {
 		tls_shared_free(*server_id);
 		*server_id = tls_shared_strdup(connect_id);
+		connect_id[0] = '\0';
 		ok = ok && *server_id != NULL;
 	}
 	if (ok)
