@@ -1,0 +1,301 @@
+/* links: tls_mem.c */
+/*
+ * test_mem.c - the scope, the shared allocator and its counters, on an arena of the test's own
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
+ */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <openssl/crypto.h>
+
+#include "tls.h"
+
+#define ARENA_SIZE (1 << 20)
+
+static unsigned char *arena;
+static size_t arena_used;
+static int taken, given, fail_after = -1;
+
+/* A bump allocator: what matters here is who asks for what, not how it is found. */
+static void *arena_take(size_t size)
+{
+	unsigned char *p = arena + arena_used;
+
+	if (fail_after == 0 || arena_used + size > ARENA_SIZE)
+		return NULL;
+	if (fail_after > 0)
+		fail_after--;
+	arena_used += (size + 15) & ~(size_t)15;
+	taken++;
+	return p;
+}
+
+static void arena_give(void *p)
+{
+	assert_true((unsigned char *)p >= arena && (unsigned char *)p < arena + arena_used);
+	given++;
+}
+
+static bool arena_contains(const void *p)
+{
+	return (const unsigned char *)p >= arena && (const unsigned char *)p < arena + ARENA_SIZE;
+}
+
+static size_t arena_available(void)
+{
+	return ARENA_SIZE - arena_used;
+}
+
+static const struct tls_mem_source source = {
+	.take = arena_take,
+	.give = arena_give,
+	.contains = arena_contains,
+	.available = arena_available,
+};
+
+/* What the counters say now, less what they said in BEFORE. */
+static struct tls_mem_stats since(const struct tls_mem_stats *before)
+{
+	struct tls_mem_stats now;
+
+	tls_mem_get_stats(&now);
+	return (struct tls_mem_stats){now.blocks - before->blocks, now.bytes - before->bytes,
+	                              now.refused - before->refused};
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	/* OpenSSL keeps the functions only when it has allocated nothing before: this is the first call of it here. */
+	if (tls_mem_install() != 0)
+		return -1;
+	arena = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	return arena != MAP_FAILED ? tls_mem_start(&source) : -1;
+}
+
+static void outside_a_scope_memory_is_private(void **state)
+{
+	void *p = OPENSSL_malloc(100);
+
+	(void)state;
+	assert_non_null(p);
+	assert_false(arena_contains(p));
+	OPENSSL_free(p);
+}
+
+static void inside_a_scope_memory_is_shared(void **state)
+{
+	struct tls_mem_stats before;
+	void *p;
+
+	(void)state;
+	tls_mem_get_stats(&before);
+	tls_mem_enter();
+	p = OPENSSL_malloc(100);
+	tls_mem_leave();
+	assert_true(arena_contains(p));
+	assert_int_equal(since(&before).blocks, 1);
+	assert_int_equal(since(&before).bytes, 100);
+	OPENSSL_free(p); /* outside the scope: the address tells */
+	assert_int_equal(since(&before).blocks, 0);
+	assert_int_equal(since(&before).bytes, 0);
+}
+
+static void scopes_nest(void **state)
+{
+	void *p, *q;
+
+	(void)state;
+	tls_mem_enter();
+	tls_mem_enter();
+	tls_mem_leave();
+	p = OPENSSL_malloc(1);
+	tls_mem_leave();
+	q = OPENSSL_malloc(1);
+	assert_true(arena_contains(p));
+	assert_false(arena_contains(q));
+	OPENSSL_free(p);
+	OPENSSL_free(q);
+}
+
+static void a_suspended_scope_is_private(void **state)
+{
+	int depth;
+	void *p, *q;
+
+	(void)state;
+	tls_mem_enter();
+	depth = tls_mem_suspend();
+	p = OPENSSL_malloc(1);
+	tls_mem_resume(depth);
+	q = OPENSSL_malloc(1);
+	tls_mem_leave();
+	assert_false(arena_contains(p));
+	assert_true(arena_contains(q));
+	OPENSSL_free(p);
+	OPENSSL_free(q);
+}
+
+static void a_block_stays_in_its_world_when_resized(void **state)
+{
+	struct tls_mem_stats before;
+	char *shared, *private = OPENSSL_malloc(8);
+
+	(void)state;
+	tls_mem_get_stats(&before);
+	tls_mem_enter();
+	shared = OPENSSL_malloc(8);
+	private = OPENSSL_realloc(private, 5000);
+	tls_mem_leave();
+	strcpy(shared, "content");
+	shared = OPENSSL_realloc(shared, 5000);
+	assert_true(arena_contains(shared));
+	assert_false(arena_contains(private));
+	assert_string_equal(shared, "content");
+	assert_int_equal(since(&before).bytes, 5000);
+	shared = OPENSSL_realloc(shared, 4);
+	assert_memory_equal(shared, "cont", 4);
+	assert_int_equal(since(&before).bytes, 4);
+	OPENSSL_free(shared);
+	OPENSSL_free(private);
+	assert_int_equal(since(&before).blocks, 0);
+}
+
+static void a_resize_without_memory_leaves_the_block(void **state)
+{
+	struct tls_mem_stats before;
+	char *p;
+
+	(void)state;
+	tls_mem_get_stats(&before);
+	p = tls_shared_strdup("still here");
+	fail_after = 0;
+	assert_null(OPENSSL_realloc(p, 1000));
+	assert_null(tls_shared_alloc(10));
+	fail_after = -1;
+	assert_string_equal(p, "still here");
+	assert_int_equal(since(&before).refused, 2);
+	assert_int_equal(since(&before).blocks, 1);
+	tls_shared_free(p);
+}
+
+static void odd_sizes_are_answered_as_libc_does(void **state)
+{
+	(void)state;
+	tls_mem_enter();
+	assert_null(OPENSSL_malloc(0));
+	assert_null(OPENSSL_malloc(SIZE_MAX));
+	assert_null(OPENSSL_malloc(SIZE_MAX - 8));
+	OPENSSL_free(NULL);
+	tls_shared_free(NULL);
+	tls_mem_leave();
+}
+
+static void shared_blocks_are_zeroed(void **state)
+{
+	static const unsigned char zero[64];
+	unsigned char *p;
+
+	(void)state;
+	memset(arena + arena_used, 0xff, 200);
+	p = tls_shared_alloc(sizeof(zero));
+	assert_memory_equal(p, zero, sizeof(zero));
+	tls_shared_free(p);
+}
+
+static void a_resized_block_leaves_no_secret_behind(void **state)
+{
+	char *p = tls_shared_strdup("a secret that must go"), *old = p;
+
+	(void)state;
+	p = OPENSSL_realloc(p, 4000);
+	assert_ptr_not_equal(p, old);
+	assert_null(memmem(old, 22, "secret", 6));
+	tls_shared_free(p);
+}
+
+/* Runs ACT in a child and returns the signal that ended it, 0 for none. */
+static int signal_of(void (*act)(void))
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		signal(SIGABRT, SIG_DFL);
+		act();
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+static void free_twice(void)
+{
+	void *p = tls_shared_alloc(10);
+
+	tls_shared_free(p);
+	tls_shared_free(p);
+}
+
+static void free_foreign(void)
+{
+	tls_shared_free(arena + ARENA_SIZE / 2);
+}
+
+static void wrong_frees_are_caught(void **state)
+{
+	(void)state;
+	assert_int_equal(signal_of(free_twice), SIGABRT);
+	assert_int_equal(signal_of(free_foreign), SIGABRT);
+}
+
+static void processes_count_together(void **state)
+{
+	struct tls_mem_stats before;
+	void *p = tls_shared_alloc(1000);
+	int status;
+	pid_t pid;
+
+	(void)state;
+	tls_mem_get_stats(&before);
+	pid = fork();
+	if (pid == 0) {
+		tls_mem_set_slot(7);
+		tls_shared_free(p);
+		_exit(tls_shared_alloc(300) != NULL ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(since(&before).blocks, 0);
+	assert_int_equal(since(&before).bytes, 300 - 1000);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(outside_a_scope_memory_is_private),
+		cmocka_unit_test(inside_a_scope_memory_is_shared),
+		cmocka_unit_test(scopes_nest),
+		cmocka_unit_test(a_suspended_scope_is_private),
+		cmocka_unit_test(a_block_stays_in_its_world_when_resized),
+		cmocka_unit_test(a_resize_without_memory_leaves_the_block),
+		cmocka_unit_test(odd_sizes_are_answered_as_libc_does),
+		cmocka_unit_test(shared_blocks_are_zeroed),
+		cmocka_unit_test(a_resized_block_leaves_no_secret_behind),
+		cmocka_unit_test(wrong_frees_are_caught),
+		cmocka_unit_test(processes_count_together),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, NULL);
+}
