@@ -274,6 +274,8 @@ static void test_table_rows_are_sound(void **state)
 		assert_true(strchr(row->meaning, '\n') == NULL && strlen(row->meaning) > 10);
 		assert_true((row->choices != NULL) == (row->type == TLS_CHOICE));
 		assert_true(row->min <= row->max);
+		if (row != tls_settings_table && (row->flags & TLS_OF_DOMAIN) != 0)
+			assert_true((row[-1].flags & TLS_OF_DOMAIN) != 0); /* walks end with the last of a domain */
 		assert_true(row->text_preset == NULL || row->type == TLS_STRING);
 		for (const struct tls_setting *other = row + 1; other->name != NULL; other++) {
 			assert_string_not_equal(row->name, other->name);
