@@ -419,6 +419,12 @@ void tls_store_seal(struct tls_store *store);
 /* Frees STORE; contexts and connections that still use parts of it keep those. Any process, any scope. */
 void tls_store_free(struct tls_store *store);
 
+/* Makes PATH, which somebody else reads, one of the files that tls_store_stamp() looks at. Returns 0 or -1. */
+int tls_store_watch(struct tls_store *store, const char *path, struct tls_report *r);
+
+/* A number that changes when a file of STORE does: as it was when STORE was filled, or as it is NOW (looks at every file). */
+uint64_t tls_store_stamp(const struct tls_store *store, bool now);
+
 /* Each returns what the store owns, or NULL with the reason in R. PASSWORD may be NULL. */
 struct tls_key *tls_store_key(struct tls_store *store, const char *path, const char *password,
                               const struct tls_origin *from, struct tls_report *r);
@@ -524,6 +530,9 @@ struct tls_generation *tls_generation_build(const struct tls_config *cfg, struct
 /* Makes G the one that new connections use; the one before goes with its last connection. */
 void tls_generation_install(struct tls_generation *g);
 
+/* tls_store_stamp() of the files that G was built from, the configuration file among them. */
+uint64_t tls_generation_stamp(const struct tls_generation *g, bool now);
+
 /* Frees a generation that was never installed. */
 void tls_generation_discard(struct tls_generation *g);
 
@@ -555,6 +564,15 @@ void tls_domain_close(struct tls_domain_use *use, struct ssl_st *ssl);
 /* In the process that takes the next step of SSL's handshake, shared scope: puts this process's own keys in. Returns 0 or -1. */
 int tls_domain_own_keys(struct ssl_st *ssl);
 
+/* ------------------------------------------------------------------ secrets for Wireshark: tls_keylog.c */
+
+/* O must outlive the module. Main process, before the forks. Returns 0, -1 when O asks for what cannot be (logged). */
+int tls_keylog_start(const struct tls_options *o);
+
+/* Whether contexts are to have tls_keylog_line() as their callback. */
+bool tls_keylog_enabled(void);
+void tls_keylog_line(const struct ssl_st *ssl, const char *line);
+
 /* ------------------------------------------------------------------ contexts: tls_context.c ------------ */
 
 /* O must outlive the module. */
@@ -575,7 +593,8 @@ int tls_context_move(struct ssl_st *ssl, struct tls_domain *d);
 /* O must outlive the module. Main process, when the script is parsed. Returns 0 or -1 (logged). */
 int tls_outgoing_start(const struct tls_options *o);
 
-/* The profile of the outgoing connections of this run of the script, in this process; empty: none. Returns 0, -1 when it is too long (logged). */
+/* The profile of the next outgoing connection that this process opens for the message at hand; empty: none. Returns 0, -1 when it
+ * is too long (logged). */
 int tls_outgoing_set_id(const char *id, size_t length);
 
 /*
@@ -729,8 +748,99 @@ int tls_load_start(const struct tls_settings *s, const struct tls_options *o);
  */
 int tls_load_reload(struct tls_report *r);
 
+/*
+ * In a process of its own, every reload_on_change seconds: reloads when a file has changed since the configuration in use was read. A file that
+ * cannot be loaded is tried again when it changes again.
+ */
+void tls_load_watch(unsigned ticks, void *param);
+
 /* Writes R to the log. */
 void tls_load_log(const struct tls_report *r);
+
+/* ------------------------------------------------------------------ what is counted: tls_stats.c ------ */
+
+enum tls_stat {
+	TLS_STAT_ACCEPTED,
+	TLS_STAT_CONNECTED,
+	TLS_STAT_RESUMED,
+	TLS_STAT_VERSION_1_0,
+	TLS_STAT_VERSION_1_1,
+	TLS_STAT_VERSION_1_2,
+	TLS_STAT_VERSION_1_3,
+	TLS_STAT_FAILED_TIMEOUT, /* from here to INTERNAL: why a handshake failed */
+	TLS_STAT_FAILED_PEER_CLOSED,
+	TLS_STAT_FAILED_VERSION,
+	TLS_STAT_FAILED_CIPHER,
+	TLS_STAT_FAILED_SERVER_NAME,
+	TLS_STAT_FAILED_NO_CERTIFICATE,
+	TLS_STAT_FAILED_EXPIRED,
+	TLS_STAT_FAILED_REVOKED,
+	TLS_STAT_FAILED_UNKNOWN_ISSUER,
+	TLS_STAT_FAILED_CERTIFICATE,
+	TLS_STAT_FAILED_OUR_CERTIFICATE,
+	TLS_STAT_FAILED_ALERT,
+	TLS_STAT_FAILED_BAD_DATA,
+	TLS_STAT_FAILED_MEMORY,
+	TLS_STAT_FAILED_INTERNAL,
+	TLS_STAT_BROKEN,
+	TLS_STAT_REFUSED,
+	TLS_STAT_QUEUE_REFUSED,
+	TLS_STAT_BYTES_IN,
+	TLS_STAT_BYTES_OUT,
+	TLS_STAT_WIRE_IN,
+	TLS_STAT_WIRE_OUT,
+	TLS_STAT_RECORDS_IN,
+	TLS_STAT_RECORDS_OUT,
+	TLS_STAT_RELOADS,
+	TLS_STAT_RELOADS_FAILED,
+	TLS_STATS,
+	TLS_STAT_FAILED_FIRST = TLS_STAT_FAILED_TIMEOUT,
+	TLS_STAT_FAILED_LAST = TLS_STAT_FAILED_INTERNAL,
+};
+
+/* A number that is looked up when somebody asks, in whatever process. */
+struct tls_gauge {
+	const char *name, *meaning;
+	long (*read)(void);
+};
+
+/* Registers the counters and GAUGES, an array that outlives the module and ends with a NULL name, in the host's group "tls". Main process,
+ * before the forks. Returns 0 or -1 (logged). */
+int tls_stats_start(const struct tls_gauge *gauges);
+
+/* Adds N to STAT. Any process, no lock; nothing before tls_stats_start(). */
+void tls_stats_add(enum tls_stat stat, long n);
+
+/* Counts a handshake that is done. */
+void tls_stats_established(const struct ssl_st *ssl, enum tls_role role);
+
+/* What a handshake that failed counts as: ERROR is the newest in OpenSSL's queue (0: none), VERIFY_RESULT what became of the peer's
+ * certificate. */
+enum tls_stat tls_stats_failure_reason(unsigned long error, long verify_result);
+
+/* ------------------------------------------------------------------ settings that change: tls_runtime.c  */
+
+/*
+ * Declares the host's run-time configuration group "tls" with O's values, and with S's, the default domains', to read. S may hold unset
+ * fields, O none. Main process, before the forks. Returns 0 or -1 (logged).
+ */
+int tls_runtime_start(const struct tls_settings *s, const struct tls_options *o);
+
+/*
+ * The module's options as they are now. Good, strings too, until the process turns back to the host: look again in each hook and command,
+ * keep nothing. Costs nothing.
+ */
+const struct tls_options *tls_runtime_options(void);
+
+struct tls_runtime_value {
+	const char *name;
+	bool is_number;
+	int number;
+	const char *text; /* NULL: not set */
+};
+
+/* The setting number I of the group, from 0, as it is now. Returns false behind the last one. */
+bool tls_runtime_get(int i, struct tls_runtime_value *out);
 
 /* ------------------------------------------------------------------ RPC: tls_rpc.c -------------------- */
 

@@ -1,0 +1,211 @@
+/*
+ * tls_runtime.c - settings in the host's run-time configuration, group "tls"
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
+ *
+ * The host wants a group to be a struct whose fields stand in the order in which they are declared. Ours begins with a struct
+ * tls_options, all of it, so that what the host hands to a process is that struct with the values of now. Behind it stand the settings of
+ * the default domains, which can only be read: those of a domain change with tls.reload.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tls_compat.h"
+
+#include "tls.h"
+
+#define GROUP      "tls"
+#define FIELDS_MAX 96
+#define ROUND(n)   (((n) + sizeof(char *) - 1) / sizeof(char *) * sizeof(char *))
+
+struct field {
+	const struct tls_setting *row;
+	size_t offset; /* in the group */
+};
+
+/* The group as it is at the start; the host copies it. */
+static struct {
+	struct tls_options options;
+	char *domain[FIELDS_MAX];
+} values;
+
+static struct tls_settings defaults; /* of the default domains */
+static struct field fields[FIELDS_MAX];
+static cfg_def_t definitions[FIELDS_MAX + 1];
+static int count;
+static void *group = &values; /* this process's view; the host moves it */
+
+const struct tls_options *tls_runtime_options(void)
+{
+	return group;
+}
+
+/* ---- reading */
+
+/* In the host's group a number is a number, and a word is a text. */
+static bool is_number(const struct tls_setting *row)
+{
+	return row->type == TLS_INT || row->type == TLS_BOOL;
+}
+
+static size_t size_of(const struct tls_setting *row)
+{
+	return is_number(row) ? sizeof(int) : sizeof(char *);
+}
+
+bool tls_runtime_get(int i, struct tls_runtime_value *out)
+{
+	const struct field *f = &fields[i];
+	const char *at = (const char *)group + f->offset;
+
+	if (i >= count)
+		return false;
+	*out = (struct tls_runtime_value){.name = definitions[i].name, .is_number = is_number(f->row)};
+	if (out->is_number)
+		out->number = *(const int *)at;
+	else
+		out->text = *(char *const *)at;
+	return true;
+}
+
+/* ---- changing */
+
+static const struct tls_setting *find_row(const str *name)
+{
+	for (int i = 0; i < count; i++)
+		if (strlen(definitions[i].name) == (size_t)name->len &&
+		    memcmp(definitions[i].name, name->s, (size_t)name->len) == 0)
+			return fields[i].row;
+	return NULL;
+}
+
+/* The table decides what is allowed. Logs why a value is not. Returns 0 or -1. */
+static int check_value(const struct tls_setting *row, const char *text)
+{
+	struct tls_options scratch;
+	struct tls_report r;
+	int result;
+
+	tls_options_init(&scratch);
+	tls_report_init(&r);
+	result = tls_setting_parse(row, &scratch, text, &r, "run-time configuration", 0);
+	for (const struct tls_problem *p = r.first; p != NULL; p = p->next)
+		LM_ERR("%s\n", p->text);
+	tls_report_clear(&r);
+	if (row->type == TLS_STRING)
+		free(*(char **)((char *)&scratch + row->offset));
+	return result;
+}
+
+/* Called by the host before it takes a new value. */
+static int on_change(void *before, str *group_name, str *name, void **value)
+{
+	const struct tls_setting *row = find_row(name);
+	char number[16];
+
+	(void)before;
+	(void)group_name;
+	if (row == NULL)
+		return -1;
+	if (is_number(row))
+		snprintf(number, sizeof(number), "%d", (int)(intptr_t)*value);
+	return check_value(row, is_number(row) ? number : *value != NULL ? *value : "");
+}
+
+/* ---- declaring */
+
+static char *word_of(const struct tls_setting *row, int number)
+{
+	for (const struct tls_choice *choice = row->choices; choice->word != NULL; choice++)
+		if (choice->value == number)
+			return (char *)(uintptr_t)choice->word;
+	return NULL;
+}
+
+/* Puts ROW's value in BASE to its place in the group. */
+static void set_value(const struct field *f, const void *base)
+{
+	const char *from = (const char *)base + f->row->offset;
+	char *to = (char *)&values + f->offset;
+
+	if (f->row->type == TLS_CHOICE)
+		*(char **)to = word_of(f->row, *(const int *)from);
+	else
+		memcpy(to, from, size_of(f->row));
+}
+
+/* Declares ROW at the group's end *AT, and moves that. Returns 0, -1 when there are too many. */
+static int add_field(const struct tls_setting *row, const void *base, size_t *at)
+{
+	cfg_def_t *d = &definitions[count];
+	struct field *f = &fields[count];
+
+	if (count == FIELDS_MAX)
+		return -1;
+	f->row = row;
+	f->offset = is_number(row) ? *at : ROUND(*at);
+	set_value(f, base);
+	*at = f->offset + size_of(row);
+	d->name = (char *)(uintptr_t)(row->run_name != NULL ? row->run_name : row->name);
+	d->descr = (char *)(uintptr_t)row->meaning;
+	d->type = is_number(row) ? CFG_VAR_INT : CFG_VAR_STRING;
+	if ((row->flags & TLS_AT_RUNTIME) == 0)
+		d->type |= CFG_READONLY;
+	else
+		d->on_change_cb = on_change;
+	if (is_number(row))
+		d->type |= CFG_ATOMIC;
+	count++;
+	return 0;
+}
+
+/* The module's setting whose field in struct tls_options is the first one at or behind AT. */
+static const struct tls_setting *option_behind(size_t at)
+{
+	const struct tls_setting *first = NULL;
+
+	for (const struct tls_setting *row = tls_settings_table; row->name != NULL; row++)
+		if ((row->flags & TLS_OF_DOMAIN) == 0 && row->offset >= at &&
+		    (first == NULL || row->offset < first->offset))
+			first = row;
+	return first;
+}
+
+/* Declares the fields of struct tls_options in their order; each must have a row. */
+static int add_options(const struct tls_options *o, size_t *at)
+{
+	for (const struct tls_setting *row; (row = option_behind(*at)) != NULL;)
+		if (add_field(row, o, at) != 0 || fields[count - 1].offset != row->offset)
+			return -1;
+	*at = ROUND(*at);
+	return *at == sizeof(struct tls_options) ? 0 : -1;
+}
+
+static int add_defaults(size_t *at)
+{
+	for (const struct tls_setting *row = tls_settings_table; row->name != NULL; row++)
+		if ((row->flags & TLS_OF_DOMAIN) != 0 && row->run_name != NULL && add_field(row, &defaults, at) != 0)
+			return -1;
+	*at = ROUND(*at);
+	return 0;
+}
+
+int tls_runtime_start(const struct tls_settings *s, const struct tls_options *o)
+{
+	size_t size = 0;
+
+	if (tls_settings_copy(&defaults, s) != 0 || tls_settings_preset(&defaults) != 0) {
+		LM_ERR("no memory for the run-time configuration\n");
+		return -1;
+	}
+	if (add_options(o, &size) != 0 || add_defaults(&size) != 0) {
+		LM_BUG("struct tls_options has a field without a row in the table of settings\n");
+		return -1;
+	}
+	if (cfg_declare(GROUP, definitions, &values, (int)size, &group) == 0)
+		return 0;
+	LM_ERR("the host takes no run-time configuration group " GROUP
+	       ": is another TLS module loaded, or does the script declare variables of that group?\n");
+	return -1;
+}
