@@ -32,7 +32,6 @@ struct tls_generation {
 struct shared {
 	gen_lock_t lock;
 	struct tls_generation *current;
-	int last_number;
 };
 
 static struct shared *shared;
@@ -374,7 +373,9 @@ static int build_in_scope(void *arg)
 	ERR_clear_error(); /* what somebody left there must not look like ours */
 	job->g = new_generation(count, previous);
 	if (job->g != NULL) {
-		job->g->number = __atomic_add_fetch(&shared->last_number, 1, __ATOMIC_RELAXED);
+		job->g->number = previous != NULL ? previous->number + 1 : 1;
+		if (job->cfg->file != NULL)
+			tls_store_watch(job->g->store, job->cfg->file, job->r);
 		for (const struct tls_section *s = job->cfg->sections; s != NULL; s = s->next)
 			build_domain(job, s, previous);
 		tls_store_seal(job->g->store);
@@ -460,6 +461,11 @@ void tls_generation_unpin(struct tls_generation *g)
 {
 	if (g != NULL && atomic_fetch_sub(&g->pins, 1) == 1)
 		tls_generation_discard(g);
+}
+
+uint64_t tls_generation_stamp(const struct tls_generation *g, bool now)
+{
+	return tls_store_stamp(g->store, now);
 }
 
 int tls_generation_number(const struct tls_generation *g)

@@ -122,3 +122,39 @@ int tls_load_reload(struct tls_report *r)
 	lock_release(&shared->lock);
 	return number;
 }
+
+/* What the files would have to be for another try. Only the watching process has it. */
+static uint64_t tried;
+
+/* Whether a file has changed since the configuration in use was read, and since the last try. */
+static bool files_changed(void)
+{
+	struct tls_generation *g = tls_generation_pin();
+	uint64_t was = tls_generation_stamp(g, false), now = tls_generation_stamp(g, true);
+	bool changed = now != was && now != tried;
+
+	tls_generation_unpin(g);
+	tried = now;
+	return changed;
+}
+
+void tls_load_watch(unsigned ticks, void *param)
+{
+	struct tls_report r;
+	int number;
+
+	(void)ticks;
+	(void)param;
+	if (!files_changed())
+		return;
+	tls_report_init(&r);
+	number = tls_load_reload(&r);
+	tls_load_log(&r);
+	if (number < 0)
+		LM_ERR(
+			"a file of the TLS configuration has changed but cannot be used; the configuration in use stays\n");
+	else
+		LM_NOTICE("a file of the TLS configuration has changed: configuration %d serves new connections\n",
+		          number);
+	tls_report_clear(&r);
+}

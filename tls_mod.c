@@ -13,6 +13,7 @@
 
 #include "core/kemi.h"
 #include "core/mod_fix.h"
+#include "core/timer_proc.h"
 
 #include "tls.h"
 
@@ -135,7 +136,20 @@ static int on_start(void)
 		LM_ERR("no timer\n");
 		return -1;
 	}
+	if (options.reload_on_change > 0)
+		register_basic_timers(1);
 	return 0;
+}
+
+/* In the main process: the one that watches the files. */
+static int start_watcher(void)
+{
+	if (tls_disable || options.reload_on_change <= 0)
+		return 0;
+	return fork_basic_timer(PROC_TIMER, "TLS file watcher", 1, tls_load_watch, NULL,
+	                        options.reload_on_change) < 0
+	           ? -1
+	           : 0;
 }
 
 /*
@@ -161,7 +175,7 @@ static int on_process(int rank)
 		set_memory_limits();
 	if (!tls_disable && rank != PROC_INIT && rank != PROC_POSTCHILDINIT)
 		tls_init_process(process_no);
-	return 0;
+	return rank == PROC_MAIN ? start_watcher() : 0;
 }
 
 static void on_end(void)
@@ -215,10 +229,38 @@ static int ki_set_connect_server_id(struct sip_msg *msg, str *id)
 	return tls_outgoing_set_id(id->s, (size_t)id->len) == 0 ? 1 : -1;
 }
 
+/* Reloads the configuration from a script. Returns 1, -1 when it has failed (logged, nothing has changed). */
+static int reload(void)
+{
+	struct tls_report r;
+	int number;
+
+	tls_report_init(&r);
+	number = tls_load_reload(&r);
+	tls_load_log(&r);
+	tls_report_clear(&r);
+	return number > 0 ? 1 : -1;
+}
+
+static int w_reload(struct sip_msg *msg, char *a, char *b)
+{
+	(void)msg;
+	(void)a;
+	(void)b;
+	return reload();
+}
+
+static int ki_reload(struct sip_msg *msg)
+{
+	(void)msg;
+	return reload();
+}
+
 static cmd_export_t functions[] = {
 	{"is_peer_verified", (cmd_function)w_is_peer_verified, 0, NULL, NULL, REQUEST_ROUTE},
 	{"tls_set_connect_server_id", (cmd_function)set_connect_server_id, 1, fixup_spve_null,
      fixup_free_spve_null, ANY_ROUTE},
+	{"tls_reload", (cmd_function)w_reload, 0, NULL, NULL, ANY_ROUTE},
 	{NULL, NULL, 0, NULL, NULL, 0},
 };
 
@@ -229,6 +271,7 @@ static sr_kemi_t kemi_functions[] = {
      SR_KEMIP_INT,
      ki_set_connect_server_id,
      {SR_KEMIP_STR}},
+	{str_init("tls"), str_init("reload"), SR_KEMIP_INT, ki_reload, {SR_KEMIP_NONE}},
 	{{NULL, 0}, {NULL, 0}, 0, NULL, {0}},
 };
 

@@ -30,7 +30,7 @@
  */
 #define NAMED_ISSUERS_MAX 32
 
-enum kind { KEY, CHAIN, TRUST };
+enum kind { KEY, CHAIN, TRUST, WATCHED };
 
 /*
  * What keys, chains and trust have in common. One item may be in the stores of several configurations: each counts in REFS, and a later
@@ -262,6 +262,11 @@ static uint64_t stamp_folder(uint64_t h, const char *path)
 	return h;
 }
 
+static uint64_t stamp_files(const struct files *f)
+{
+	return stamp_folder(stamp_file(stamp_file(0, f->main), f->crl), f->folder);
+}
+
 /* ---- the store */
 
 struct tls_store *tls_store_new(const struct tls_store *previous)
@@ -309,6 +314,7 @@ static void drop_item(struct item *item)
 	case KEY: free_key((struct tls_key *)item); break;
 	case CHAIN: free_chain((struct tls_chain *)item); break;
 	case TRUST: free_trust((struct tls_trust *)item); break;
+	case WATCHED: break;
 	}
 	if (item->id != NULL)
 		OPENSSL_cleanse(item->id, strlen(item->id));
@@ -397,7 +403,7 @@ static struct item *get_item(struct tls_store *store, enum kind kind, size_t siz
                              const struct tls_origin *from, struct tls_report *r)
 {
 	char id[4 * PATH_MAX];
-	uint64_t stamp = stamp_folder(stamp_file(stamp_file(0, files->main), files->crl), files->folder);
+	uint64_t stamp = stamp_files(files);
 	struct item *item = NULL;
 	int n = snprintf(id, sizeof(id), "%s\n%s\n%s\n%s", text(files->main), text(files->folder),
 	                 text(files->crl), text(files->password));
@@ -774,4 +780,57 @@ int tls_store_use_trust(SSL_CTX *ctx, struct tls_trust *trust)
 		return -1;
 	SSL_CTX_set0_CA_list(ctx, issuers);
 	return 0;
+}
+
+/* ---- watching files */
+
+static int load_nothing(struct item *item, const struct files *files, const struct tls_origin *from,
+                        struct tls_report *r)
+{
+	(void)item;
+	(void)files;
+	(void)from;
+	(void)r;
+	return 0;
+}
+
+int tls_store_watch(struct tls_store *store, const char *path, struct tls_report *r)
+{
+	struct files files = {.main = path};
+	struct tls_origin from = {.file = path};
+
+	return get_item(store, WATCHED, sizeof(struct item), &files, load_nothing, &from, r) != NULL ? 0 : -1;
+}
+
+/* The stamp of ITEM's files as they are now. */
+static uint64_t current_stamp(const struct item *item)
+{
+	char *copy = strdup(item->id), *rest = copy;
+	struct files f = {0};
+	uint64_t stamp = item->stamp;
+
+	if (copy != NULL) {
+		f.main = strsep(&rest, "\n");
+		f.folder = strsep(&rest, "\n");
+		f.crl = strsep(&rest, "\n");
+		f.main = f.main[0] != '\0' ? f.main : NULL;
+		f.folder = f.folder[0] != '\0' ? f.folder : NULL;
+		f.crl = f.crl[0] != '\0' ? f.crl : NULL;
+		stamp = stamp_files(&f);
+		OPENSSL_cleanse(copy, strlen(item->id));
+	}
+	free(copy);
+	return stamp;
+}
+
+uint64_t tls_store_stamp(const struct tls_store *store, bool now)
+{
+	uint64_t h = 0;
+
+	for (int i = 0; i < store->count; i++) {
+		uint64_t stamp = now ? current_stamp(store->items[i]) : store->items[i]->stamp;
+
+		h = mix(h, &stamp, sizeof(stamp));
+	}
+	return h;
 }
