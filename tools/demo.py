@@ -206,7 +206,7 @@ def main():
     parser.add_argument("--once", action="store_true", help="stop after the proof")
     args = parser.parse_args()
     args.dir = os.path.abspath(args.dir)
-    run_dir = os.path.join(args.dir, "run")
+    run_dir = os.path.join(args.dir, f"run-{args.tls_port}")
     if len(run_dir) > SOCKET_PATH_MAX:
         run_dir = tempfile.mkdtemp(prefix="tls-demo-")
     os.makedirs(run_dir, exist_ok=True)
