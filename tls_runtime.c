@@ -34,11 +34,11 @@ static struct tls_settings defaults; /* of the default domains */
 static struct field fields[FIELDS_MAX];
 static cfg_def_t definitions[FIELDS_MAX + 1];
 static int count;
-static void *group = &values; /* this process's view; the host moves it */
+static void *view = &values; /* this process's view; the host moves it */
 
 const struct tls_options *tls_runtime_options(void)
 {
-	return group;
+	return view;
 }
 
 /* ---- reading */
@@ -57,7 +57,7 @@ static size_t size_of(const struct tls_setting *row)
 bool tls_runtime_get(int i, struct tls_runtime_value *out)
 {
 	const struct field *f = &fields[i];
-	const char *at = (const char *)group + f->offset;
+	const char *at = (const char *)view + f->offset;
 
 	if (i >= count)
 		return false;
@@ -135,7 +135,7 @@ static void set_value(const struct field *f, const void *base)
 		memcpy(to, from, size_of(f->row));
 }
 
-/* Declares ROW at the group's end *AT, and moves that. Returns 0, -1 when there are too many. */
+/* Declares ROW at the end of the group *AT, and moves that. Returns 0, -1 when there are too many. */
 static int add_field(const struct tls_setting *row, const void *base, size_t *at)
 {
 	cfg_def_t *d = &definitions[count];
@@ -203,7 +203,7 @@ int tls_runtime_start(const struct tls_settings *s, const struct tls_options *o)
 		LM_BUG("struct tls_options has a field without a row in the table of settings\n");
 		return -1;
 	}
-	if (cfg_declare(GROUP, definitions, &values, (int)size, &group) == 0)
+	if (cfg_declare(GROUP, definitions, &values, (int)size, &view) == 0)
 		return 0;
 	LM_ERR("the host takes no run-time configuration group " GROUP
 	       ": is another TLS module loaded, or does the script declare variables of that group?\n");
