@@ -87,8 +87,10 @@ struct tls_settings {
 	char *server_id;
 };
 
-/* What the module as a whole is told. Integers that the host's run-time configuration may change live there,
- * these are their values at start. */
+/*
+ * What the module as a whole is told. Every field is an int or a char * and has a row in the table: the host's run-time configuration is laid out
+ * by that (tls_runtime.c).
+ */
 struct tls_options {
 	int send_timeout;       /* seconds */
 	int handshake_timeout;  /* seconds */
@@ -112,7 +114,6 @@ struct tls_options {
 	int keylog_mode;
 	int provider_quirks;
 	int init_mode;
-	int rand_engine_given;
 	int key_password_mode;
 	int unknown_server_name; /* 0: the default domain, 1: alert unrecognized_name */
 	int reload_on_change;    /* seconds between looks at the files, 0: never */
@@ -754,6 +755,9 @@ int tls_load_reload(struct tls_report *r);
  */
 void tls_load_watch(unsigned ticks, void *param);
 
+/* Loads everything as a reload would, tells R what is wrong, and drops it again; any process. */
+void tls_load_check(struct tls_report *r);
+
 /* Writes R to the log. */
 void tls_load_log(const struct tls_report *r);
 
@@ -842,9 +846,38 @@ struct tls_runtime_value {
 /* The setting number I of the group, from 0, as it is now. Returns false behind the last one. */
 bool tls_runtime_get(int i, struct tls_runtime_value *out);
 
+/* ------------------------------------------------------------------ selects and variables: tls_select.c  */
+
+struct _pv_export;
+struct sr_kemi_xval;
+struct _str;
+
+/* When the module is loaded: registers @tls..., makes the variables. Returns 0 or -1 (logged). */
+int tls_select_load(void);
+
+/* The variables after tls_select_load(), as the host's pv_items want them. */
+struct _pv_export *tls_select_variables(void);
+
+/*
+ * What KSR.tls.cget(KEY) returns: a string, empty when MSG's connection has no such value. In any process that has a message; good until
+ * the next call.
+ */
+struct sr_kemi_xval *tls_select_cget(struct sip_msg *msg, struct _str *key);
+
+/* ------------------------------------------------------------------ the host's -c: tls_check.c --------- */
+
+/*
+ * When the module is loaded. In a host that was started with -c, START, which returns 0 or logs why not, is called at the process's end, and
+ * decides on its status. Returns 0 or -1 (logged).
+ */
+int tls_check_start(int (*start)(void));
+
 /* ------------------------------------------------------------------ RPC: tls_rpc.c -------------------- */
 
 /* Registers the commands. Returns 0 or -1 (logged). */
 int tls_rpc_start(void);
+
+/* What can be looked up: tls.info prints it, and it stands among the statistics. Ends with a NULL name. */
+extern const struct tls_gauge tls_rpc_gauges[];
 
 #endif

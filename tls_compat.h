@@ -57,6 +57,15 @@
 #define TLS_COMPAT_OLDEST TLS1_2_VERSION
 #endif
 
+/* The host's main program has it, but no header. */
+extern int config_check __attribute__((weak));
+
+/* Whether the host was started with -c: it only parses its configuration and ends. */
+static inline bool tls_compat_config_check(void)
+{
+	return &config_check != NULL && config_check != 0;
+}
+
 /* Whether the running library can stand in for the one of the headers: same major version, not an older minor one. */
 static inline bool tls_compat_library_fits(void)
 {

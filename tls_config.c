@@ -138,10 +138,10 @@ const struct tls_setting tls_settings_table[] = {
 	 .meaning = "name by which a script chooses this client section"},
 
 	/* the module's: time */
-	{.name = "send_timeout", .type = TLS_INT, .flags = MODULE_ROW,
+	{.name = "send_timeout", .run_name = "send_timeout", .type = TLS_INT, .flags = MODULE_ROW | TLS_AT_RUNTIME,
 	 IN_OPTIONS(send_timeout), .preset = 120, .min = 1, .max = SECONDS_MAX, .unit = "s",
 	 .meaning = "give up a send that makes no progress, and close its connection"},
-	{.name = "handshake_timeout", .type = TLS_INT, .flags = MODULE_ROW,
+	{.name = "handshake_timeout", .run_name = "handshake_timeout", .type = TLS_INT, .flags = MODULE_ROW | TLS_AT_RUNTIME,
 	 IN_OPTIONS(handshake_timeout), .preset = 120, .min = 1, .max = SECONDS_MAX, .unit = "s",
 	 .meaning = "from accept or connect to the end of the handshake, however busy the peer seems"},
 	{.name = "connection_timeout", .run_name = "connection_timeout", .type = TLS_INT,
@@ -214,7 +214,7 @@ const struct tls_setting tls_settings_table[] = {
 	{.name = "tls_force_run", .run_name = "force_run", .type = TLS_BOOL, .flags = MODULE_ROW,
 	 IN_OPTIONS(force_run), .preset = 0, .max = 1,
 	 .meaning = "start although a check of the library failed"},
-	{.name = "unknown_server_name", .type = TLS_INT, .flags = MODULE_ROW,
+	{.name = "unknown_server_name", .run_name = "unknown_server_name", .type = TLS_INT, .flags = MODULE_ROW | TLS_AT_RUNTIME,
 	 IN_OPTIONS(unknown_server_name), .preset = 0, .min = 0, .max = 1,
 	 .meaning = "a client asks for a name that no section has: 0 the default section serves it, 1 it is turned away"},
 	{.name = "xavp_cfg", .type = TLS_STRING, .flags = MODULE_ROW,

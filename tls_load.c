@@ -105,22 +105,42 @@ int tls_load_start(const struct tls_settings *s, const struct tls_options *o)
 	return 0;
 }
 
+/* Only one at a time. Returns 0, -1 when there is another one (reported). */
+static int lock_loading(struct tls_report *r)
+{
+	if (lock_try(&shared->lock) == 0)
+		return 0;
+	tls_report_add(r, TLS_ERROR, NULL, 0, NULL, "another reload is under way; try again when it is done");
+	return -1;
+}
+
 int tls_load_reload(struct tls_report *r)
 {
 	struct tls_generation *g;
 	int number = -1;
 
-	if (lock_try(&shared->lock) != 0) {
-		tls_report_add(r, TLS_ERROR, NULL, 0, NULL, "another reload is under way; try again when it is done");
+	if (lock_loading(r) != 0)
 		return -1;
-	}
 	g = load(r);
 	if (g != NULL) {
 		number = tls_generation_number(g);
 		tls_generation_install(g);
 	}
 	lock_release(&shared->lock);
+	tls_stats_add(number >= 0 ? TLS_STAT_RELOADS : TLS_STAT_RELOADS_FAILED, 1);
 	return number;
+}
+
+void tls_load_check(struct tls_report *r)
+{
+	struct tls_generation *g;
+
+	if (lock_loading(r) != 0)
+		return;
+	g = load(r);
+	if (g != NULL)
+		tls_generation_discard(g);
+	lock_release(&shared->lock);
 }
 
 /* What the files would have to be for another try. Only the watching process has it. */

@@ -114,14 +114,15 @@ static int read_params(void)
 
 /* ---- life cycle */
 
-/* From the lowest up. Each has logged why when it returns -1. */
+/* From the lowest up; also for the host's -c. Each has logged why when it returns -1. */
 static int start_rooms(void)
 {
-	if (tls_io_start() != 0 || tls_session_start() != 0 || tls_keylog_start(&options) != 0 ||
-	    tls_outgoing_start(&options) != 0 || tls_domain_start(&options) != 0 ||
-	    tls_server_start(&options) != 0)
+	if (read_params() != 0 || tls_runtime_start(&given, &options) != 0 ||
+	    tls_init_start(options.force_run == 1) != 0 || tls_io_start() != 0 || tls_session_start() != 0 ||
+	    tls_keylog_start(&options) != 0 || tls_outgoing_start(&options) != 0 ||
+	    tls_domain_start(&options) != 0 || tls_server_start(&options) != 0)
 		return -1;
-	return tls_load_start(&given, &options) == 0 ? tls_rpc_start() : -1;
+	return tls_load_start(&given, &options);
 }
 
 static int on_start(void)
@@ -130,7 +131,7 @@ static int on_start(void)
 		LM_WARN("TLS is off: put enable_tls=yes before the first loadmodule to use it\n");
 		return 0;
 	}
-	if (read_params() != 0 || tls_init_start(options.force_run == 1) != 0 || start_rooms() != 0)
+	if (start_rooms() != 0 || tls_stats_start(tls_rpc_gauges) != 0 || tls_rpc_start() != 0)
 		return -1;
 	if (register_timer(tls_server_sweep, NULL, 1) < 0) {
 		LM_ERR("no timer\n");
@@ -266,6 +267,7 @@ static cmd_export_t functions[] = {
 
 static sr_kemi_t kemi_functions[] = {
 	{str_init("tls"), str_init("is_peer_verified"), SR_KEMIP_INT, ki_is_peer_verified, {SR_KEMIP_NONE}},
+	{str_init("tls"), str_init("cget"), SR_KEMIP_XVAL, tls_select_cget, {SR_KEMIP_STR}},
 	{str_init("tls"),
      str_init("set_connect_server_id"),
      SR_KEMIP_INT,
@@ -315,8 +317,9 @@ int mod_register(char *path, int *dlflags, void *p1, void *p2)
 		LM_BUG("more settings than module parameters\n");
 		return -1;
 	}
-	if (tls_init_load() != 0)
+	if (tls_init_load() != 0 || tls_check_start(start_rooms) != 0 || tls_select_load() != 0)
 		return -1;
+	exports.pv_items = tls_select_variables();
 	if (!tls_disable && register_tls_hooks(&hooks) != 0)
 		return -1;
 	sr_kemi_modules_add(kemi_functions);

@@ -2,9 +2,14 @@
  * tls_rpc.c - commands for operators
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
+ *
+ * They run in whichever process the host's transport lives in. The names of the fields are those of the module that distributions
+ * package; what it does not have stands behind.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "tls_compat.h"
 
@@ -12,30 +17,91 @@
 
 #include "tls.h"
 
-#define PROBLEMS_SIZE 1024
+/* A longer text of a fault is cut by the host's JSON-RPC, and lost by kamcmd. */
+#define FAULT_SIZE 126
 
-/* ---- tls.reload */
+/* An answer under way: where it goes, the struct that is being filled, and what the caller wants to see. */
+struct answer {
+	rpc_t *rpc;
+	void *ctx;
+	void *fields;
+	const char *filter; /* NULL: everything */
+	bool full;          /* the transport takes no more */
+};
 
-/* The errors of R in one text, as many as fit. */
-static const char *join_errors(const struct tls_report *r, char *out, size_t size)
+#define PUT(a, ...)                                             \
+	do {                                                        \
+		if ((a)->rpc->struct_add((a)->fields, __VA_ARGS__) < 0) \
+			(a)->full = true;                                   \
+	} while (0)
+
+static struct answer begin_answer(rpc_t *rpc, void *ctx)
 {
-	size_t used = 0;
+	struct answer a = {.rpc = rpc, .ctx = ctx};
+	char *filter;
 
-	out[0] = '\0';
-	for (const struct tls_problem *p = r->first; p != NULL && used < size; p = p->next) {
-		int n = p->severity != TLS_ERROR
-		            ? 0
-		            : snprintf(out + used, size - used, "%s%s", used > 0 ? "; " : "", p->text);
+	if (rpc->scan(ctx, "*.s", &filter) == 1)
+		a.filter = filter;
+	return a;
+}
 
-		used += n > 0 ? (size_t)n : 0;
-	}
-	return out;
+static void begin_struct(struct answer *a)
+{
+	if (a->rpc->add(a->ctx, "{", &a->fields) < 0)
+		a->full = true;
+}
+
+static void end_answer(const struct answer *a)
+{
+	if (a->full)
+		a->rpc->fault(a->ctx, 500,
+		              "Too much for one answer here; give a text, and only what contains it is listed");
+}
+
+static bool wanted(const struct answer *a, const char *text)
+{
+	return a->filter == NULL || strstr(text, a->filter) != NULL;
+}
+
+static void no_memory(rpc_t *rpc, void *ctx)
+{
+	rpc->fault(ctx, 500, "No memory for the answer");
+}
+
+/* ---- tls.reload, tls.check */
+
+/* "/etc/x/tls.cfg:3: ..." from its last folder on. */
+static const char *without_folders(const char *text)
+{
+	const char *end = text[0] == '/' ? strstr(text, ": ") : NULL, *name = text;
+
+	for (const char *p = text; p < end; p++)
+		if (*p == '/')
+			name = p + 1;
+	return name;
+}
+
+/* The first error of R, as much as a fault may hold, with a pointer to the rest. */
+static void fault_with(rpc_t *rpc, void *ctx, const struct tls_report *r)
+{
+	const char *more = r->errors > 1 ? " (more: tls.check)" : "", *cut = "... (see tls.check)", *text;
+	const struct tls_problem *p = r->first;
+	size_t room = FAULT_SIZE - strlen(more);
+
+	while (p != NULL && p->severity != TLS_ERROR)
+		p = p->next;
+	text = p != NULL ? p->text : "no reason was given";
+	if (strlen(text) > room)
+		text = without_folders(text);
+	if (strlen(text) <= room)
+		rpc->fault(ctx, 500, "%s%s", text, more);
+	else
+		rpc->fault(ctx, 500, "%.*s%s", (int)(FAULT_SIZE - strlen(cut)), text, cut);
 }
 
 static void rpc_reload(rpc_t *rpc, void *ctx)
 {
 	struct tls_report r;
-	char text[PROBLEMS_SIZE];
 	int number;
 
 	tls_report_init(&r);
@@ -43,11 +109,31 @@ static void rpc_reload(rpc_t *rpc, void *ctx)
 	tls_load_log(&r);
 	if (number < 0) {
 		LM_ERR("reload failed, the configuration in use stays\n");
-		rpc->fault(ctx, 500, "Reload failed, nothing has changed: %s", join_errors(&r, text, sizeof(text)));
+		fault_with(rpc, ctx, &r);
 	} else {
 		LM_NOTICE("reloaded: configuration %d serves new connections\n", number);
 		rpc->rpl_printf(ctx, "Ok. TLS configuration reloaded.");
 	}
+	tls_report_clear(&r);
+}
+
+static void rpc_check(rpc_t *rpc, void *ctx)
+{
+	struct answer a = {.rpc = rpc, .ctx = ctx};
+	struct tls_report r;
+	void *list;
+
+	tls_report_init(&r);
+	tls_load_check(&r);
+	begin_struct(&a);
+	PUT(&a, "sdd[", "result", r.errors == 0 ? "ok" : "a reload would fail", "errors", r.errors, "warnings",
+	    r.warnings, "problems", &list);
+	for (const struct tls_problem *p = r.first; p != NULL && !a.full; p = p->next)
+		if (rpc->array_add(list, "{", &a.fields) < 0)
+			a.full = true;
+		else
+			PUT(&a, "ss", "severity", p->severity == TLS_ERROR ? "error" : "warning", "text", p->text);
+	end_answer(&a);
 	tls_report_clear(&r);
 }
 
@@ -111,73 +197,352 @@ static const char *cipher_text(const struct tls_connection *t, char *out, int si
 	return out;
 }
 
-/* T is held. */
-static int add_connection(rpc_t *rpc, void *ctx, const struct tls_connection *t)
+struct address_text {
+	char text[IP_ADDR_MAX_STR_SIZE + 1];
+};
+
+static struct address_text address_text(const struct ip_addr *address)
+{
+	struct ip_addr ip = *address;
+	struct address_text out;
+
+	out.text[ip_addr2sbuf(&ip, out.text, sizeof(out.text) - 1)] = '\0';
+	return out;
+}
+
+/* The host's side of T. */
+static void add_transport(struct answer *a, const struct tls_connection *t)
 {
 	const struct tcp_connection *c = t->tcp;
-	struct ip_addr source = c->rcv.src_ip, local = c->rcv.dst_ip;
-	char from[IP_ADDR_MAX_STR_SIZE + 1], to[IP_ADDR_MAX_STR_SIZE + 1], cipher[256];
 	unsigned now = get_ticks_raw();
 	int left = TICKS_GT(c->timeout, now) ? (int)TICKS_TO_S(c->timeout - now) : 0;
-	void *s;
 
-	from[ip_addr2sbuf(&source, from, sizeof(from) - 1)] = '\0';
-	to[ip_addr2sbuf(&local, to, sizeof(to) - 1)] = '\0';
-	if (rpc->add(ctx, "{", &s) < 0)
-		return -1;
-	return rpc->struct_add(s, "ddsdsdsdddsssdd", "id", t->id, "timeout", left, "src_ip", from, "src_port",
-	                       (int)c->rcv.src_port, "dst_ip", to, "dst_port", (int)c->rcv.dst_port, "cipher",
-	                       cipher_text(t, cipher, sizeof(cipher)), "ct_wq_size", (int)t->queued, "enc_rd_buf",
-	                       t->input != NULL ? (int)t->input->used : 0, "flags", (int)c->flags, "state",
-	                       phase_word(t), "protocol",
-	                       t->ssl != NULL && t->phase == TLS_PHASE_ESTABLISHED ? SSL_get_version(t->ssl) : "",
-	                       "domain", t->use.domain != NULL ? t->use.domain->name : "", "generation",
-	                       t->generation != NULL ? tls_generation_number(t->generation) : 0, "age",
-	                       (int)TICKS_TO_S(now - t->started));
+	PUT(a, "dd", "id", t->id, "timeout", left);
+	PUT(a, "sd", "src_ip", address_text(&c->rcv.src_ip).text, "src_port", (int)c->rcv.src_port);
+	PUT(a, "sd", "dst_ip", address_text(&c->rcv.dst_ip).text, "dst_port", (int)c->rcv.dst_port);
+}
+
+static void add_buffers(struct answer *a, const struct tls_connection *t)
+{
+	PUT(a, "d", "ct_wq_size", (int)t->queued);
+	PUT(a, "d", "enc_rd_buf", t->input != NULL ? (int)t->input->used : 0);
+	PUT(a, "d", "flags", (int)t->tcp->flags);
+}
+
+/* What the handshake came to. */
+static void add_crypto(struct answer *a, const struct tls_connection *t)
+{
+	bool established = t->ssl != NULL && t->phase == TLS_PHASE_ESTABLISHED;
+	const char *name = t->ssl != NULL ? SSL_get_servername(t->ssl, TLSEXT_NAMETYPE_host_name) : NULL;
+
+	PUT(a, "s", "protocol", established ? SSL_get_version(t->ssl) : "");
+	PUT(a, "s", "server_name", name != NULL ? name : "");
+	PUT(a, "d", "resumed", established ? SSL_session_reused(t->ssl) : 0);
+	PUT(a, "d", "verified", established && tls_verify_peer_is_verified(t->ssl) ? 1 : 0);
+}
+
+static void add_place(struct answer *a, const struct tls_connection *t)
+{
+	PUT(a, "s", "role", t->role == TLS_SERVER ? "server" : "client");
+	PUT(a, "s", "domain", t->use.domain != NULL ? t->use.domain->name : "");
+	PUT(a, "d", "generation", t->generation != NULL ? tls_generation_number(t->generation) : 0);
+	PUT(a, "d", "age", (int)TICKS_TO_S(get_ticks_raw() - t->started));
+}
+
+/* T is held. */
+static void add_connection(struct answer *a, const struct tls_connection *t)
+{
+	char cipher[256];
+
+	begin_struct(a);
+	if (a->full)
+		return;
+	add_transport(a, t);
+	PUT(a, "s", "cipher", cipher_text(t, cipher, sizeof(cipher)));
+	add_buffers(a, t);
+	PUT(a, "s", "state", phase_word(t));
+	add_crypto(a, t);
+	add_place(a, t);
+}
+
+static bool wanted_connection(const struct answer *a, const struct tls_connection *t)
+{
+	return wanted(a, address_text(&t->tcp->rcv.src_ip).text) ||
+	       (t->use.domain != NULL && wanted(a, t->use.domain->name));
 }
 
 static void rpc_list(rpc_t *rpc, void *ctx)
 {
+	struct answer a = begin_answer(rpc, ctx);
 	struct ids ids;
 
 	if (collect_ids(&ids) != 0) {
-		rpc->fault(ctx, 500, "No memory");
+		no_memory(rpc, ctx);
 		return;
 	}
-	for (int i = 0; i < ids.count; i++) {
+	for (int i = 0; i < ids.count && !a.full; i++) {
 		struct tls_connection *t = tls_server_hold(ids.id[i]);
-		int added = t != NULL ? add_connection(rpc, ctx, t) : 0;
 
-		if (t != NULL)
-			tls_server_release(t);
-		if (added < 0)
-			break;
+		if (t == NULL)
+			continue;
+		if (wanted_connection(&a, t))
+			add_connection(&a, t);
+		tls_server_release(t);
 	}
+	end_answer(&a);
 	free(ids.id);
 }
 
-/* ---- tls.info, tls.kill */
+/* ---- tls.domains */
+
+/* Adds what BIO holds as a text, and empties it. */
+static void add_text(struct answer *a, const char *name, BIO *bio)
+{
+	char *text;
+
+	BIO_write(bio, "", 1);
+	BIO_get_mem_data(bio, &text);
+	PUT(a, "s", name, text);
+	(void)BIO_reset(bio);
+}
+
+/* Every alternative name of CERTIFICATE, with a comma between. */
+static void print_names(BIO *bio, const X509 *certificate)
+{
+	GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
+
+	for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+		BIO_puts(bio, i > 0 ? ", " : "");
+		GENERAL_NAME_print(bio, sk_GENERAL_NAME_value(names, i));
+	}
+	GENERAL_NAMES_free(names);
+}
+
+static int days_left(const X509 *certificate)
+{
+	int days = 0, seconds = 0;
+
+	ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(certificate));
+	return seconds < 0 && days == 0 ? -1 : days; /* -1: expired, be it by an hour */
+}
+
+/* Names of the fields for a domain's first and second certificate. */
+static const struct certificate_fields {
+	const char *subject, *names, *key, *bits, *days;
+} certificate_fields[2] = {
+	{"subject", "alternative_names", "key_type", "key_bits", "days_to_expiry"},
+	{"subject2", "alternative_names2", "key_type2", "key_bits2", "days_to_expiry2"},
+};
+
+static void add_certificate(struct answer *a, const struct certificate_fields *field, const X509 *certificate)
+{
+	BIO *bio = BIO_new(BIO_s_mem());
+	const EVP_PKEY *key = X509_get0_pubkey(certificate);
+	const char *type = key != NULL ? EVP_PKEY_get0_type_name(key) : NULL;
+
+	if (bio == NULL)
+		return;
+	X509_NAME_print_ex(bio, X509_get_subject_name(certificate), 0, XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB);
+	add_text(a, field->subject, bio);
+	print_names(bio, certificate);
+	add_text(a, field->names, bio);
+	PUT(a, "s", field->key, type != NULL ? type : "unknown");
+	PUT(a, "dd", field->bits, key != NULL ? EVP_PKEY_get_bits(key) : 0, field->days, days_left(certificate));
+	BIO_free(bio);
+	ERR_clear_error();
+}
+
+static void add_domain(struct answer *a, const struct tls_domain *d)
+{
+	struct tls_section place = {.role = d->role, .kind = d->kind, .address = d->address};
+	char address[128];
+
+	begin_struct(a);
+	if (a->full)
+		return;
+	tls_section_name(&place, address, sizeof(address));
+	PUT(a, "ss", "domain", d->name, "role", d->role == TLS_SERVER ? "server" : "client");
+	PUT(a, "s", "address", strchr(address, ':') + 1);
+	PUT(a, "s", "server_name", d->server_name != NULL ? d->server_name : "");
+	PUT(a, "s", "server_id", d->server_id != NULL ? d->server_id : "");
+	PUT(a, "d", "generation", tls_generation_number(d->generation));
+	PUT(a, "d", "connections", __atomic_load_n(&d->connections, __ATOMIC_RELAXED));
+	for (int i = 0; i < 2; i++)
+		if (d->chains[i] != NULL)
+			add_certificate(a, &certificate_fields[i], tls_chain_certificate(d->chains[i]));
+}
+
+static void rpc_domains(rpc_t *rpc, void *ctx)
+{
+	struct answer a = begin_answer(rpc, ctx);
+	struct tls_generation *g = tls_generation_pin();
+
+	for (struct tls_domain *d = g != NULL ? tls_domain_next(g, NULL) : NULL; d != NULL && !a.full;
+	     d = tls_domain_next(g, d))
+		if (wanted(&a, d->name))
+			add_domain(&a, d);
+	tls_generation_unpin(g);
+	end_answer(&a);
+}
+
+/* ---- gauges: tls.info, and the statistics */
+
+static long max_connections(void)
+{
+	struct tcp_gen_info tcp;
+
+	tcp_get_info(&tcp);
+	return tcp.tls_max_connections;
+}
+
+static long opened_connections(void)
+{
+	struct tls_server_counts counts;
+
+	tls_server_get_counts(&counts);
+	return counts.connections;
+}
+
+static long queued_bytes(void)
+{
+	struct tls_server_counts counts;
+
+	tls_server_get_counts(&counts);
+	return (long)counts.queued;
+}
+
+static struct tls_mem_stats memory(void)
+{
+	struct tls_mem_stats mem;
+
+	tls_mem_get_stats(&mem);
+	return mem;
+}
+
+static long shared_bytes(void)
+{
+	return memory().bytes;
+}
+
+static long shared_blocks(void)
+{
+	return memory().blocks;
+}
+
+static long shared_refused(void)
+{
+	return memory().refused;
+}
+
+static long shared_available(void)
+{
+	return (long)tls_mem_available();
+}
+
+/* Calls EACH for every domain of the current configuration. */
+static void each_domain(void (*each)(const struct tls_domain *d, long *sum), long *sum)
+{
+	struct tls_generation *g = tls_generation_pin();
+
+	for (struct tls_domain *d = g != NULL ? tls_domain_next(g, NULL) : NULL; d != NULL;
+	     d = tls_domain_next(g, d))
+		each(d, sum);
+	tls_generation_unpin(g);
+}
+
+static long generation(void)
+{
+	struct tls_generation *g = tls_generation_pin();
+	long number = g != NULL ? tls_generation_number(g) : 0;
+
+	tls_generation_unpin(g);
+	return number;
+}
+
+static void count_domain(const struct tls_domain *d, long *sum)
+{
+	(void)d;
+	++*sum;
+}
+
+static long domains(void)
+{
+	long count = 0;
+
+	each_domain(count_domain, &count);
+	return count;
+}
+
+static void note_expiry(const struct tls_domain *d, long *sum)
+{
+	struct tm end;
+	long when;
+
+	for (int i = 0; i < 2; i++) {
+		if (d->chains[i] == NULL ||
+		    ASN1_TIME_to_tm(X509_get0_notAfter(tls_chain_certificate(d->chains[i])), &end) != 1)
+			continue;
+		when = (long)timegm(&end);
+		if (*sum == 0 || when < *sum)
+			*sum = when;
+	}
+}
+
+static long soonest_expiry(void)
+{
+	long when = 0;
+
+	each_domain(note_expiry, &when);
+	return when;
+}
+
+const struct tls_gauge tls_rpc_gauges[] = {
+	{"max_connections", "TLS connections that the host allows", max_connections},
+	{"opened_connections", "TLS connections there are", opened_connections},
+	{"clear_text_write_queued_bytes", "cleartext that waits for handshakes", queued_bytes},
+	{"generation", "number of the configuration in use", generation},
+	{"domains", "domains of that configuration", domains},
+	{"soonest_expiry", "when the first of its certificates expires, in seconds since 1970", soonest_expiry},
+	{"shared_bytes", "shared memory in use for TLS", shared_bytes},
+	{"shared_blocks", "blocks of it", shared_blocks},
+	{"shared_available", "shared memory that the host has left", shared_available},
+	{"shared_refused", "requests for shared memory that found none", shared_refused},
+	{NULL, NULL, NULL},
+};
 
 static void rpc_info(rpc_t *rpc, void *ctx)
 {
-	struct tls_generation *g = tls_generation_pin();
-	struct tls_server_counts counts;
-	struct tls_mem_stats mem;
-	struct tcp_gen_info tcp;
-	int number = g != NULL ? tls_generation_number(g) : 0;
-	void *s;
+	struct answer a = {.rpc = rpc, .ctx = ctx};
 
-	tls_generation_unpin(g);
-	tcp_get_info(&tcp);
-	tls_server_get_counts(&counts);
-	tls_mem_get_stats(&mem);
-	if (rpc->add(ctx, "{", &s) < 0)
-		return;
-	rpc->struct_add(s, "dddddddss", "max_connections", tcp.tls_max_connections, "opened_connections",
-	                tcp.tls_connections_no, "clear_text_write_queued_bytes", (int)counts.queued, "generation",
-	                number, "shared_blocks", (int)mem.blocks, "shared_bytes", (int)mem.bytes,
-	                "shared_refused", (int)mem.refused, "library", OpenSSL_version(OPENSSL_VERSION),
-	                "built_with", OPENSSL_VERSION_TEXT);
+	begin_struct(&a);
+	for (const struct tls_gauge *g = tls_rpc_gauges; g->name != NULL; g++)
+		PUT(&a, "l", g->name, g->read());
+	PUT(&a, "s", "library", OpenSSL_version(OPENSSL_VERSION));
+	PUT(&a, "s", "built_with", OPENSSL_VERSION_TEXT);
+	end_answer(&a);
+}
+
+/* ---- tls.options, tls.kill */
+
+/* The packaged module's tls.options has another name for this one than its run-time configuration. */
+static const char *option_name(const char *name)
+{
+	return strcmp(name, "ssl_free_list_max") == 0 ? "ssl_freelist_max" : name;
+}
+
+static void rpc_options(rpc_t *rpc, void *ctx)
+{
+	struct answer a = {.rpc = rpc, .ctx = ctx};
+	struct tls_runtime_value v;
+
+	begin_struct(&a);
+	for (int i = 0; tls_runtime_get(i, &v); i++) {
+		if (v.is_number)
+			PUT(&a, "d", option_name(v.name), v.number);
+		else
+			PUT(&a, "s", option_name(v.name), v.text);
+	}
+	end_answer(&a);
 }
 
 static void rpc_kill(rpc_t *rpc, void *ctx)
@@ -197,16 +562,19 @@ static void rpc_kill(rpc_t *rpc, void *ctx)
 /* ---- the table */
 
 static const char *reload_doc[] = {"Reads the TLS configuration and its files again", NULL};
-static const char *list_doc[] = {"Lists the TLS connections", NULL};
+static const char *check_doc[] = {"Tells what a tls.reload would find wrong, and changes nothing", NULL};
+static const char *list_doc[] = {
+	"Lists the TLS connections; with a text, those whose peer or domain contains it", NULL};
+static const char *domains_doc[] = {"Lists the domains; with a text, those whose name contains it", NULL};
 static const char *info_doc[] = {"Numbers of connections, configuration, memory, versions", NULL};
+static const char *options_doc[] = {"The module's settings as they are now", NULL};
 static const char *kill_doc[] = {"Closes the TLS connection with the given id", NULL};
 
 static rpc_export_t commands[] = {
-	{"tls.reload", rpc_reload, reload_doc, 0},
-	{"tls.list", rpc_list, list_doc, RET_ARRAY},
-	{"tls.info", rpc_info, info_doc, 0},
-	{"tls.kill", rpc_kill, kill_doc, 0},
-	{NULL, NULL, NULL, 0},
+	{"tls.reload", rpc_reload, reload_doc, 0},   {"tls.check", rpc_check, check_doc, 0},
+	{"tls.list", rpc_list, list_doc, RET_ARRAY}, {"tls.domains", rpc_domains, domains_doc, RET_ARRAY},
+	{"tls.info", rpc_info, info_doc, 0},         {"tls.options", rpc_options, options_doc, 0},
+	{"tls.kill", rpc_kill, kill_doc, 0},         {NULL, NULL, NULL, 0},
 };
 
 int tls_rpc_start(void)

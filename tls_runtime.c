@@ -6,9 +6,9 @@
  * The host wants a group to be a struct whose fields stand in the order in which they are declared. Ours begins with a struct
  * tls_options, all of it, so that what the host hands to a process is that struct with the values of now. Behind it stand the settings of
  * the default domains, which can only be read: those of a domain change with tls.reload.
+ *
+ * No variable has a callback for changes: the host would not show its value any more.
  */
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "tls_compat.h"
@@ -69,50 +69,6 @@ bool tls_runtime_get(int i, struct tls_runtime_value *out)
 	return true;
 }
 
-/* ---- changing */
-
-static const struct tls_setting *find_row(const str *name)
-{
-	for (int i = 0; i < count; i++)
-		if (strlen(definitions[i].name) == (size_t)name->len &&
-		    memcmp(definitions[i].name, name->s, (size_t)name->len) == 0)
-			return fields[i].row;
-	return NULL;
-}
-
-/* The table decides what is allowed. Logs why a value is not. Returns 0 or -1. */
-static int check_value(const struct tls_setting *row, const char *text)
-{
-	struct tls_options scratch;
-	struct tls_report r;
-	int result;
-
-	tls_options_init(&scratch);
-	tls_report_init(&r);
-	result = tls_setting_parse(row, &scratch, text, &r, "run-time configuration", 0);
-	for (const struct tls_problem *p = r.first; p != NULL; p = p->next)
-		LM_ERR("%s\n", p->text);
-	tls_report_clear(&r);
-	if (row->type == TLS_STRING)
-		free(*(char **)((char *)&scratch + row->offset));
-	return result;
-}
-
-/* Called by the host before it takes a new value. */
-static int on_change(void *before, str *group_name, str *name, void **value)
-{
-	const struct tls_setting *row = find_row(name);
-	char number[16];
-
-	(void)before;
-	(void)group_name;
-	if (row == NULL)
-		return -1;
-	if (is_number(row))
-		snprintf(number, sizeof(number), "%d", (int)(intptr_t)*value);
-	return check_value(row, is_number(row) ? number : *value != NULL ? *value : "");
-}
-
 /* ---- declaring */
 
 static char *word_of(const struct tls_setting *row, int number)
@@ -131,7 +87,7 @@ static void set_value(const struct field *f, const void *base)
 
 	if (f->row->type == TLS_CHOICE)
 		*(char **)to = word_of(f->row, *(const int *)from);
-	else
+	else if ((f->row->flags & TLS_IGNORED) == 0)
 		memcpy(to, from, size_of(f->row));
 }
 
@@ -149,13 +105,11 @@ static int add_field(const struct tls_setting *row, const void *base, size_t *at
 	*at = f->offset + size_of(row);
 	d->name = (char *)(uintptr_t)(row->run_name != NULL ? row->run_name : row->name);
 	d->descr = (char *)(uintptr_t)row->meaning;
-	d->type = is_number(row) ? CFG_VAR_INT : CFG_VAR_STRING;
+	d->type = is_number(row) ? CFG_VAR_INT | CFG_ATOMIC : CFG_VAR_STRING;
 	if ((row->flags & TLS_AT_RUNTIME) == 0)
 		d->type |= CFG_READONLY;
-	else
-		d->on_change_cb = on_change;
-	if (is_number(row))
-		d->type |= CFG_ATOMIC;
+	d->min = row->min;
+	d->max = row->max;
 	count++;
 	return 0;
 }

@@ -161,8 +161,8 @@ static const struct known {
 	{"server_name", NULL, "server_name", TLS_STRING, F, ""},
 	{"server_name_mode", NULL, "server_name_mode", TLS_INT, F, "0"},
 	{"server_id", NULL, "server_id", TLS_STRING, F, ""},
-	{"send_timeout", NULL, NULL, TLS_INT, M, "120"},
-	{"handshake_timeout", NULL, NULL, TLS_INT, M, "120"},
+	{"send_timeout", NULL, "send_timeout", TLS_INT, LIVE, "120"},
+	{"handshake_timeout", NULL, "handshake_timeout", TLS_INT, LIVE, "120"},
 	{"connection_timeout", NULL, "connection_timeout", TLS_INT, LIVE, "600"},
 	{"reload_on_change", NULL, NULL, TLS_INT, M, "0"},
 	{"low_mem_threshold1", NULL, "low_mem_threshold1", TLS_INT, LIVE, "-1"},
@@ -183,7 +183,7 @@ static const struct known {
 	{"tls_log", NULL, "log", TLS_INT, LIVE, "3"},
 	{"tls_debug", NULL, "debug", TLS_INT, LIVE, "3"},
 	{"tls_force_run", NULL, "force_run", TLS_BOOL, M, "no"},
-	{"unknown_server_name", NULL, NULL, TLS_INT, M, "0"},
+	{"unknown_server_name", NULL, "unknown_server_name", TLS_INT, LIVE, "0"},
 	{"xavp_cfg", NULL, NULL, TLS_STRING, M, ""},
 	{"event_callback", NULL, NULL, TLS_STRING, M, ""},
 	{"key_password_mode", NULL, NULL, TLS_INT, M, "0"},
@@ -244,10 +244,8 @@ static void test_table_is_what_users_know(void **state)
 static void test_table_covers_every_field(void **state)
 {
 	unsigned char settings[sizeof(struct tls_settings)] = {0}, options[sizeof(struct tls_options)] = {0};
-	size_t given = offsetof(struct tls_options, rand_engine_given); /* no setting: whether one was given */
 
 	(void)state;
-	memset(options + given, 1, sizeof(int));
 	for (const struct tls_setting *row = tls_settings_table; row->name != NULL; row++) {
 		unsigned char *map = (row->flags & TLS_OF_DOMAIN) != 0 ? settings : options;
 		size_t size = row->type == TLS_STRING ? sizeof(char *) : sizeof(int);
@@ -497,7 +495,6 @@ static void test_options(void **state)
 	(void)state;
 	tls_options_init(&o);
 	assert_int_equal(o.send_timeout, TLS_UNSET);
-	assert_int_equal(o.rand_engine_given, 0);
 	o.send_timeout = 5;
 	o.config = config;
 	tls_options_preset(&o);

@@ -1,0 +1,60 @@
+/*
+ * tls_check.c - the host's configuration check, -c
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
+ *
+ * With -c the host parses its configuration, says that it is fine, and ends before it initialises any module. What we would find at a
+ * start is found all the same: by starting, in a handler of the process's end, as the host itself would go on.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tls_compat.h"
+
+#include "core/shm_init.h"
+
+#include "tls.h"
+
+static int (*start)(void);
+
+/* What the host does between the end of -c and its first module. Returns 0 or -1 (logged). */
+static int go_on_as_the_host(void)
+{
+	if (!dont_fork && chdir(working_dir) != 0) {
+		LM_ERR("no working directory %s: %s\n", working_dir, strerror(errno));
+		return -1;
+	}
+	if (shm_initialized() || init_shm() == 0)
+		return 0;
+	LM_ERR("no shared memory of %lu MB; give less with -m\n", shm_mem_size / 1024 / 1024);
+	return -1;
+}
+
+/* The host has found no error when STATUS is 0. */
+static void check(int status, void *arg)
+{
+	(void)arg;
+	if (status != 0 || tls_disable)
+		return;
+	if (chroot_dir != NULL && chroot(chroot_dir) != 0) {
+		LM_WARN("TLS is not checked: its files are under %s, where only root may look\n", chroot_dir);
+		return;
+	}
+	if (go_on_as_the_host() == 0 && start() == 0)
+		return;
+	fflush(NULL);
+	fputs("TLS configuration not ok: the errors stand above\n", stderr);
+	_exit(1);
+}
+
+int tls_check_start(int (*start_all)(void))
+{
+	start = start_all;
+	if (!tls_compat_config_check() || on_exit(check, NULL) == 0)
+		return 0;
+	LM_ERR("no memory for a handler of the process's end\n");
+	return -1;
+}
