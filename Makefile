@@ -87,7 +87,7 @@ include mk/check.mk
 
 .PHONY: clean distclean
 clean:
-	rm -rf tls.so tls.so.part $(addprefix $(BUILD)/,obj unit asan check load)
+	rm -rf tls.so tls.so.part $(addprefix $(BUILD)/,obj unit asan fuzz check load)
 
 distclean: clean
 	rm -rf $(BUILD)

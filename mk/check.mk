@@ -5,11 +5,11 @@
 #
 #     /* links: tls_config.c test/unit/fake_host.c -Wl,--wrap=malloc */
 
-.PHONY: check check-style check-unit check-asan check-server
+.PHONY: check check-style check-unit check-asan check-fuzz check-server
 check: deps-check
-	@$(PYTHON) tools/check.py style unit asan server
+	@$(PYTHON) tools/check.py style unit asan fuzz server
 
-check-style check-unit check-asan check-server: check-%: deps-check
+check-style check-unit check-asan check-fuzz check-server: check-%: deps-check
 	@$(PYTHON) tools/check.py $*
 
 # Lays out the C files as .clang-format says.
@@ -22,8 +22,8 @@ UNIT_CFLAGS = $(MODULE_CFLAGS) -Wno-unused-parameter -O1 -fno-omit-frame-pointer
 UNIT_LIBS := -lcmocka -lssl -lcrypto -lz -lpthread
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all
 
-# what the comment of the test $(1) names
-links = $(shell sed -n 's|^.*/\* *links: *\(.*[^ ]\) *\*/.*|\1|p' test/unit/$(1).c)
+# what the comment of the test in the file $(1) names
+links = $(shell sed -nE 's,^.*/\* *(links|sources): *(.*[^ ]) *\*/.*,\2,p' $(1))
 
 # unit_program FOLDER,TEST,SOURCES,FLAGS,SANITIZERS
 define unit_program
@@ -41,10 +41,26 @@ endef
 ifneq ($(filter unit-programs asan-programs $(BUILD)/unit/% $(BUILD)/asan/%,$(MAKECMDGOALS)),)
 $(eval $(call unit_rules,$(BUILD)/unit,))
 $(eval $(call unit_rules,$(BUILD)/asan,$(SANITIZERS)))
-$(foreach t,$(UNIT_TESTS),$(eval LINKS := $(call links,$(t))) \
+$(foreach t,$(UNIT_TESTS),$(eval LINKS := $(call links,test/unit/$(t).c)) \
 	$(eval $(call unit_program,$(BUILD)/unit,$(t),$(filter %.c,$(LINKS)),$(filter-out %.c,$(LINKS)),)) \
 	$(eval $(call unit_program,$(BUILD)/asan,$(t),$(filter %.c,$(LINKS)),$(filter-out %.c,$(LINKS)),$(SANITIZERS))))
 endif
+
+# A fuzzer is one file too, test/fuzz/fuzz_NAME.c, with inputs in test/fuzz/corpus/NAME. The check runs those inputs;
+# make fuzz looks for new ones, FUZZ_SECONDS for each fuzzer.
+FUZZERS := $(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/fuzz_*.c))
+FUZZ_SECONDS := 60
+
+$(BUILD)/fuzz/%: test/fuzz/%.c $(wildcard *.h tls_*.c) $(BUILD)/obj/flags
+	@mkdir -p $(@D)
+	clang -std=gnu11 -g -O1 $(WARNINGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -I. \
+		@$(HOST_CFLAGS) -o $@ $(filter %.c,$< $(call links,$<)) $(filter-out %.c,$(call links,$<))
+
+.PHONY: fuzz
+fuzz: $(FUZZERS:%=$(BUILD)/fuzz/%)
+	$(foreach f,$(FUZZERS),mkdir -p $(BUILD)/fuzz/found/$(f) && $(BUILD)/fuzz/$(f) -max_total_time=$(FUZZ_SECONDS) \
+		$(addprefix -dict=,$(wildcard test/fuzz/$(f:fuzz_%=%).dict)) \
+		$(BUILD)/fuzz/found/$(f) test/fuzz/corpus/$(f:fuzz_%=%) &&) true
 
 .SECONDARY:
 .PHONY: unit-programs asan-programs

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Runs the stages of the tests that are named and counts: style, unit, asan, server. The last line of its output is
+"""Runs the stages of the tests that are named and counts: style, unit, asan, fuzz, server. The last line of its output is
 `N passed, N failed, N skipped`. Something that could not be built or that died counts as failed. Ends with 0 when
 nothing failed and something passed."""
 
@@ -182,6 +182,18 @@ def check_unit_variant(count, variant):
         count.add(tests)
 
 
+def check_fuzz(count):
+    """Runs every fuzzer over the inputs that it has; finding new ones is `make fuzz`."""
+    for source in sorted(glob.glob("test/fuzz/fuzz_*.c")):
+        name = os.path.basename(source)[:-2]
+        program = os.path.join("build", "fuzz", name)
+        inputs = sorted(glob.glob(f"test/fuzz/corpus/{name.removeprefix('fuzz_')}/*"))
+        status, output = run([*MAKE, program])
+        if not status and inputs:
+            status, output = run([program, *inputs], timeout=UNIT_SECONDS)
+        count.one(f"fuzz {name}, {len(inputs)} inputs", (output or "no inputs") if status or not inputs else "")
+
+
 def count_junit(path, status):
     count = Count()
     try:
@@ -217,6 +229,7 @@ STAGES = {
     "style": check_style,
     "unit": lambda count: check_unit_variant(count, "unit"),
     "asan": lambda count: check_unit_variant(count, "asan"),
+    "fuzz": check_fuzz,
     "server": check_server,
 }
 
