@@ -19,13 +19,14 @@ MAKE = ["make", "--no-print-directory", "-s", "-j2"]
 
 C_FILES = ["*.c", "*.h", "test/**/*.c", "test/**/*.h", "bench/*.c", "bench/*.h"]
 VERSION_CONDITION = re.compile(r"OPENSSL_VERSION_(NUMBER|MAJOR|MINOR|PATCH|PREREQ)|VERSIONVAL")
-PROMISE = re.compile(r"\b(TODO|FIXME|XXX|not implemented)\b", re.I)
+PROMISE = re.compile(r"\b(TODO|FIXME|XXX|(?i:not implemented))\b")
 # cppcheck does not see the headers of the host and of OpenSSL: the defines are what the code asks of them. It takes
-# what snprintf() writes for something read, so uninitialised memory is left to the compiler and to valgrind.
+# what snprintf() writes for something read, so uninitialised memory is left to the compiler and to valgrind; and it
+# knows no mmap() of -1.
 CPPCHECK = ["cppcheck", "--quiet", "--error-exitcode=1", "--inline-suppr", "--std=c11", "--library=posix",
             "--library=openssl", "--enable=warning,performance,portability", "--suppress=missingInclude",
             "--suppress=readdirCalled", "--suppress=uninitvar", "--suppress=ctuuninitvar", "--suppress=ctunullpointer",
-            "-DOPENSSL_VERSION_NUMBER=0x30000000L", "-DVERSIONVAL=5006003", "-I."]
+            "--suppress=invalidFunctionArg:test/unit/*", "-DOPENSSL_VERSION_NUMBER=0x30000000L", "-DVERSIONVAL=5006003", "-I."]
 
 
 class Count:
