@@ -696,8 +696,8 @@ struct tls_server_counts {
 	unsigned long queued; /* bytes of cleartext waiting for handshakes */
 };
 
-/* Makes what the hooks share; O must outlive the module. Main process, before the forks. Returns 0 or -1 (logged). */
-int tls_server_start(const struct tls_options *o);
+/* Makes what the hooks share. Main process, before the forks, after tls_runtime_start(). Returns 0 or -1 (logged). */
+int tls_server_start(void);
 
 /*
  * When the server stops: from here on nothing is freed. The kernel takes everything back in a moment, while a process that was killed in
@@ -738,10 +738,10 @@ void tls_server_clean(struct tcp_connection *c);
 /* ------------------------------------------------------------------ from settings to a generation: tls_load.c */
 
 /*
- * S: the module parameters of the default domains, O: the module's own. Both must outlive the module and may hold unset fields. Main process,
- * before the forks. Returns 0 or -1 (logged).
+ * S: the module parameters of the default domains, which must outlive the module and may hold unset fields. Main process, before the forks, after
+ * tls_runtime_start(). Returns 0 or -1 (logged).
  */
-int tls_load_start(const struct tls_settings *s, const struct tls_options *o);
+int tls_load_start(const struct tls_settings *s);
 
 /*
  * Reads the configuration again and makes it the current one; any process. What is wrong goes to R and then nothing has

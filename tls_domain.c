@@ -35,7 +35,6 @@ struct shared {
 };
 
 static struct shared *shared;
-static const struct tls_options *options;
 
 /* ---- lookup */
 
@@ -214,7 +213,7 @@ static int on_client_hello(SSL *ssl, int *alert, void *arg)
 	if (q.server_name == NULL)
 		return SSL_CLIENT_HELLO_SUCCESS;
 	d = tls_domain_find(use->domain->generation, &q, &named);
-	if (!named && options->unknown_server_name) {
+	if (!named && tls_runtime_options()->unknown_server_name != 0) {
 		*alert = SSL_AD_UNRECOGNIZED_NAME;
 		return SSL_CLIENT_HELLO_ERROR;
 	}
@@ -423,7 +422,6 @@ void tls_generation_discard(struct tls_generation *g)
 
 int tls_domain_start(const struct tls_options *o)
 {
-	options = o;
 	tls_context_start(o);
 	shared = tls_shared_alloc(sizeof(*shared));
 	if (shared != NULL && lock_init(&shared->lock) != NULL)

@@ -37,6 +37,7 @@ static int bio_read(BIO *bio, char *to, size_t room, size_t *got)
 	*got = room < left ? room : left;
 	memcpy(to, from->in + from->in_taken, *got);
 	from->in_taken += *got;
+	tls_stats_add(TLS_STAT_WIRE_IN, (long)*got);
 	return 1;
 }
 
@@ -64,6 +65,7 @@ static int bio_write(BIO *bio, const char *from, size_t size, size_t *taken)
 		return 0;
 	memcpy(to->out + to->out_used, from, size);
 	to->out_used += size;
+	tls_stats_add(TLS_STAT_WIRE_OUT, (long)size);
 	*taken = size;
 	return 1;
 }
@@ -149,16 +151,28 @@ enum tls_step tls_io_handshake(SSL *ssl)
 
 enum tls_step tls_io_read(SSL *ssl, void *to, size_t room, size_t *got)
 {
+	enum tls_step step;
+
 	*got = 0;
 	begin_step();
-	return end_step(ssl, SSL_read_ex(ssl, to, room, got));
+	step = end_step(ssl, SSL_read_ex(ssl, to, room, got));
+	tls_stats_add(TLS_STAT_BYTES_IN, (long)*got);
+	if (step == TLS_STEP_DONE && SSL_pending(ssl) == 0)
+		tls_stats_add(TLS_STAT_RECORDS_IN, 1); /* one read never takes from two */
+	return step;
 }
 
 enum tls_step tls_io_write(SSL *ssl, const void *from, size_t size, size_t *taken)
 {
+	enum tls_step step;
+
 	*taken = 0;
 	begin_step();
-	return end_step(ssl, SSL_write_ex(ssl, from, size, taken));
+	step = end_step(ssl, SSL_write_ex(ssl, from, size, taken));
+	tls_stats_add(TLS_STAT_BYTES_OUT, (long)*taken);
+	if (step == TLS_STEP_DONE)
+		tls_stats_add(TLS_STAT_RECORDS_OUT, 1); /* SSL_MODE_ENABLE_PARTIAL_WRITE: one record each time */
+	return step;
 }
 
 enum tls_step tls_io_shutdown(SSL *ssl)

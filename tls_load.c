@@ -19,7 +19,6 @@ struct shared {
 
 static struct shared *shared;
 static const struct tls_settings *params;
-static const struct tls_options *options;
 
 void tls_load_log(const struct tls_report *r)
 {
@@ -45,14 +44,15 @@ static struct tls_config *read_config(struct tls_report *r)
 {
 	char folder_room[PATH_MAX], work[PATH_MAX];
 	const char *folder = main_folder(folder_room, sizeof(folder_room));
+	const char *file = tls_runtime_options()->config;
 	struct tls_config *cfg = NULL;
 	char *path = NULL;
 
 	if (getcwd(work, sizeof(work)) == NULL)
 		strcpy(work, "/");
-	if (options->config == NULL || options->config[0] == '\0')
+	if (file == NULL || file[0] == '\0')
 		cfg = tls_config_from_params(params);
-	else if ((path = tls_path_resolve(options->config, folder, work)) != NULL)
+	else if ((path = tls_path_resolve(file, folder, work)) != NULL)
 		cfg = tls_config_read(path, r);
 	free(path);
 	if (cfg != NULL && tls_config_resolve(cfg, folder, work) != 0) {
@@ -60,7 +60,7 @@ static struct tls_config *read_config(struct tls_report *r)
 		cfg = NULL;
 	}
 	if (cfg == NULL && r->errors == 0)
-		tls_report_add(r, TLS_ERROR, options->config, 0, NULL, "no memory to read the configuration");
+		tls_report_add(r, TLS_ERROR, file, 0, NULL, "no memory to read the configuration");
 	return cfg;
 }
 
@@ -83,13 +83,12 @@ static struct tls_generation *load(struct tls_report *r)
 	return g;
 }
 
-int tls_load_start(const struct tls_settings *s, const struct tls_options *o)
+int tls_load_start(const struct tls_settings *s)
 {
 	struct tls_generation *g;
 	struct tls_report r;
 
 	params = s;
-	options = o;
 	shared = tls_shared_alloc(sizeof(*shared));
 	if (shared == NULL || lock_init(&shared->lock) == NULL) {
 		LM_ERR("no shared memory; give the host more with -m\n");

@@ -120,9 +120,9 @@ static int start_rooms(void)
 	if (read_params() != 0 || tls_runtime_start(&given, &options) != 0 ||
 	    tls_init_start(options.force_run == 1) != 0 || tls_io_start() != 0 || tls_session_start() != 0 ||
 	    tls_keylog_start(&options) != 0 || tls_outgoing_start(&options) != 0 ||
-	    tls_domain_start(&options) != 0 || tls_server_start(&options) != 0)
+	    tls_domain_start(&options) != 0 || tls_server_start() != 0)
 		return -1;
-	return tls_load_start(&given, &options);
+	return tls_load_start(&given);
 }
 
 static int on_start(void)
@@ -153,27 +153,8 @@ static int start_watcher(void)
 	           : 0;
 }
 
-/*
- * low_mem_threshold1 and 2 at -1: half a megabyte for each process, which may all be in a handshake at once, and half of that; but never more than
- * a sixteenth of the shared memory, so that a small one can be used at all.
- */
-static void set_memory_limits(void)
-{
-	int kb = 512 * get_max_procs(), most = (int)(shm_mem_size / 1024 / 16);
-
-	if (kb > most)
-		kb = most;
-	if (options.low_mem_threshold1 < 0)
-		options.low_mem_threshold1 = kb;
-	if (options.low_mem_threshold2 < 0)
-		options.low_mem_threshold2 = kb / 2;
-}
-
-/* PROC_INIT comes in the main process, before any fork but when the number of processes is known. */
 static int on_process(int rank)
 {
-	if (!tls_disable && rank == PROC_INIT)
-		set_memory_limits();
 	if (!tls_disable && rank != PROC_INIT && rank != PROC_POSTCHILDINIT)
 		tls_init_process(process_no);
 	return rank == PROC_MAIN ? start_watcher() : 0;

@@ -36,7 +36,12 @@ struct shared {
 };
 
 static struct shared *shared;
-static const struct tls_options *options;
+
+/* As they are now. */
+static const struct tls_options *options(void)
+{
+	return tls_runtime_options();
+}
 
 /* ---- names for log lines */
 
@@ -59,24 +64,38 @@ static const char *domain_name(const struct tls_connection *t)
 	return t->use.domain != NULL ? t->use.domain->name : "none yet";
 }
 
-/* One line for each connection that ends otherwise than by its peer's wish. doc/ gives it to fail2ban: keep the form. */
-static void log_failure(const struct tls_connection *t, const char *what, const char *reason)
+/* WHY is what a handshake's failure counts as. */
+static void count_failure(const struct tls_connection *t, enum tls_stat why)
+{
+	bool handshake = why >= TLS_STAT_FAILED_FIRST && why <= TLS_STAT_FAILED_LAST;
+
+	tls_stats_add(handshake && t->phase == TLS_PHASE_ESTABLISHED ? TLS_STAT_BROKEN : why, 1);
+}
+
+/*
+ * One line for each connection that ends otherwise than by its peer's wish, and its count. doc/ gives the line to fail2ban: keep the form.
+ * tls_log can make it more urgent than a notice, not less.
+ */
+static void log_failure(const struct tls_connection *t, enum tls_stat why, const char *what,
+                        const char *reason)
 {
 	struct peer_name peer;
 
-	LM_NOTICE("TLS %s failed: peer %s, domain %s: %s\n", what, peer_of(t->tcp, &peer), domain_name(t),
-	          reason);
+	count_failure(t, why);
+	LOG(options()->log < L_NOTICE ? options()->log : L_NOTICE, "TLS %s failed: peer %s, domain %s: %s\n",
+	    what, peer_of(t->tcp, &peer), domain_name(t), reason);
 }
 
 /* Logs why the last step failed; empties the error queue. */
 static void log_crypto_failure(const struct tls_connection *t, const char *what)
 {
 	char reason[REASON_SIZE], verify[REASON_SIZE], both[2 * REASON_SIZE + 4];
+	enum tls_stat why = tls_stats_failure_reason(ERR_peek_last_error(), SSL_get_verify_result(t->ssl));
 
 	tls_init_errors(reason, sizeof(reason));
 	tls_verify_describe(t->ssl, verify, sizeof(verify));
 	snprintf(both, sizeof(both), "%s%s%s", reason, verify[0] != '\0' ? ": " : "", verify);
-	log_failure(t, what, both);
+	log_failure(t, why, what, both);
 }
 
 /* ---- waiting bytes */
@@ -119,14 +138,14 @@ static bool may_queue(const struct tls_connection *t, unsigned size)
 	char reason[REASON_SIZE];
 	unsigned long all = atomic_load(&shared->queued);
 
-	if (t->queued + size <= (unsigned)options->con_ct_wq_max &&
-	    all + size <= (unsigned long)options->ct_wq_max)
+	if (t->queued + size <= (unsigned)options()->con_ct_wq_max &&
+	    all + size <= (unsigned long)options()->ct_wq_max)
 		return true;
 	snprintf(
 		reason, sizeof(reason),
 		"%u bytes more to send than may wait for the handshake: %u wait here (con_ct_wq_max %d), %lu everywhere (ct_wq_max %d)",
-		size, t->queued, options->con_ct_wq_max, all, options->ct_wq_max);
-	log_failure(t, "queueing", reason);
+		size, t->queued, options()->con_ct_wq_max, all, options()->ct_wq_max);
+	log_failure(t, TLS_STAT_QUEUE_REFUSED, "queueing", reason);
 	return false;
 }
 
@@ -134,7 +153,7 @@ static bool may_queue(const struct tls_connection *t, unsigned size)
 static int queue_add(struct tls_connection *t, const char *bytes, unsigned size)
 {
 	struct tls_chunk *last = t->queue_last;
-	unsigned room = size > (unsigned)options->ct_wq_blk_size ? size : (unsigned)options->ct_wq_blk_size;
+	unsigned room = size > (unsigned)options()->ct_wq_blk_size ? size : (unsigned)options()->ct_wq_blk_size;
 
 	if (size == 0)
 		return 0;
@@ -147,7 +166,7 @@ static int queue_add(struct tls_connection *t, const char *bytes, unsigned size)
 		struct tls_chunk *chunk = new_chunk(bytes, size, room);
 
 		if (chunk == NULL) {
-			log_failure(t, "queueing", "no shared memory");
+			log_failure(t, TLS_STAT_FAILED_MEMORY, "queueing", "no shared memory");
 			return -1;
 		}
 		*(last != NULL ? &last->next : &t->queue) = chunk;
@@ -215,14 +234,14 @@ static void set_deadline(struct tls_connection *t, int seconds)
 /* Seconds that a message may take from its first byte to its last: a connection idle in the middle of one is idle. */
 static int message_seconds(void)
 {
-	return options->connection_timeout > 0 ? options->connection_timeout : options->handshake_timeout;
+	return options()->connection_timeout > 0 ? options()->connection_timeout : options()->handshake_timeout;
 }
 
 /* How long the host keeps an established connection on which nothing happens. */
 static ticks_t idle_lifetime(void)
 {
-	return options->connection_timeout < 0 ? S_TO_TICKS((ticks_t)1 << 26)
-	                                       : S_TO_TICKS((ticks_t)options->connection_timeout);
+	return options()->connection_timeout < 0 ? S_TO_TICKS((ticks_t)1 << 26)
+	                                         : S_TO_TICKS((ticks_t)options()->connection_timeout);
 }
 
 /* Whether the host or OpenSSL hold the beginning of something whose end has not come. */
@@ -250,8 +269,8 @@ static const char *describe_deadline(const struct tls_connection *t, char *out, 
 	bool message = t->phase == TLS_PHASE_ESTABLISHED;
 
 	snprintf(out, size, "not finished within %d s (%s)",
-	         message ? message_seconds() : options->handshake_timeout,
-	         message && options->connection_timeout > 0 ? "connection_timeout" : "handshake_timeout");
+	         message ? message_seconds() : options()->handshake_timeout,
+	         message && options()->connection_timeout > 0 ? "connection_timeout" : "handshake_timeout");
 	return out;
 }
 
@@ -265,7 +284,18 @@ static void host_address(const struct ip_addr *ip, unsigned short port, struct t
 }
 
 /*
- * Whether less than LIMIT KB (what NAME says; 0: no limit) of shared memory is left; complains at most once in five seconds.
+ * What low_mem_threshold1 is when it is left to us (-1), in KB: half a megabyte for each process, which may all be in a handshake at once; but never
+ * more than a sixteenth of the shared memory, so that a small one can be used at all.
+ */
+static int chosen_limit(void)
+{
+	int kb = 512 * get_max_procs(), most = (int)(shm_mem_size / 1024 / 16);
+
+	return kb < most ? kb : most;
+}
+
+/*
+ * Whether less than LIMIT_KB (what NAME says; 0: no limit) of shared memory is left; complains at most once in five seconds.
  */
 static bool memory_low(struct tcp_connection *c, int limit_kb, const char *name)
 {
@@ -275,6 +305,7 @@ static bool memory_low(struct tcp_connection *c, int limit_kb, const char *name)
 
 	if (limit == 0 || tls_mem_available() >= limit)
 		return false;
+	tls_stats_add(TLS_STAT_REFUSED, 1);
 	if (before == 0 || past(before + S_TO_TICKS(5), now)) {
 		atomic_store(&shared->refused_at, now > 0 ? now : 1);
 		LM_ERR(
@@ -283,6 +314,22 @@ static bool memory_low(struct tcp_connection *c, int limit_kb, const char *name)
 			peer_of(c, &peer), tls_mem_available() / 1024, name, limit_kb);
 	}
 	return true;
+}
+
+/* Too low for a new connection. */
+static bool memory_low_to_open(struct tcp_connection *c)
+{
+	int kb = options()->low_mem_threshold1;
+
+	return memory_low(c, kb >= 0 ? kb : chosen_limit(), "low_mem_threshold1");
+}
+
+/* Too low to go on with a handshake. */
+static bool memory_low_to_shake(struct tcp_connection *c)
+{
+	int kb = options()->low_mem_threshold2;
+
+	return memory_low(c, kb >= 0 ? kb : chosen_limit() / 2, "low_mem_threshold2");
 }
 
 /* An outgoing connection: whether the script allows it, and what it chose. Returns 0, -1 without memory (logged). */
@@ -294,7 +341,7 @@ static int ask_script(struct tcp_connection *c, struct tls_connection *t)
 	}
 	if (tls_outgoing_choose(&t->server_name, &t->server_id) == 0)
 		return 0;
-	log_failure(t, "connecting", "no shared memory");
+	log_failure(t, TLS_STAT_FAILED_MEMORY, "connecting", "no shared memory");
 	return -1;
 }
 
@@ -304,7 +351,7 @@ int tls_server_open(struct tcp_connection *c, int sock)
 	struct peer_name peer;
 
 	(void)sock;
-	if (memory_low(c, options->low_mem_threshold1, "low_mem_threshold1"))
+	if (memory_low_to_open(c))
 		return -1;
 	t = tls_shared_alloc(sizeof(*t));
 	if (t == NULL) {
@@ -316,10 +363,10 @@ int tls_server_open(struct tcp_connection *c, int sock)
 	t->id = c->id;
 	t->role = c->state == S_CONN_ACCEPT ? TLS_SERVER : TLS_CLIENT;
 	t->started = get_ticks_raw();
-	set_deadline(t, options->handshake_timeout);
+	set_deadline(t, options()->handshake_timeout);
 	c->type = PROTO_TLS;
 	c->rcv.proto = PROTO_TLS;
-	c->lifetime = S_TO_TICKS((ticks_t)options->handshake_timeout);
+	c->lifetime = S_TO_TICKS((ticks_t)options()->handshake_timeout);
 	c->timeout = get_ticks_raw() + c->lifetime;
 	if (t->role == TLS_CLIENT && ask_script(c, t) != 0) {
 		tls_shared_free(t);
@@ -391,7 +438,7 @@ static int begin(struct tcp_connection *c, struct tls_connection *t)
 	if (result == 0)
 		t->phase = TLS_PHASE_HANDSHAKE;
 	else
-		log_failure(t, "handshake", "no shared memory; give the host more with -m");
+		log_failure(t, TLS_STAT_FAILED_MEMORY, "handshake", "no shared memory; give the host more with -m");
 	return result;
 }
 
@@ -418,9 +465,9 @@ static void established(struct tcp_connection *c, struct tls_connection *t)
 	t->phase = TLS_PHASE_ESTABLISHED;
 	t->deadline_set = false;
 	c->lifetime = idle_lifetime();
-	LM_DBG("TLS established: peer %s, domain %s, %s, %s%s\n", peer_of(c, &peer), domain_name(t),
-	       SSL_get_version(t->ssl), SSL_get_cipher_name(t->ssl),
-	       SSL_session_reused(t->ssl) ? ", resumed" : "");
+	tls_stats_established(t->ssl, t->role);
+	LOG(options()->log, "TLS established: peer %s, domain %s, %s, %s%s\n", peer_of(c, &peer), domain_name(t),
+	    SSL_get_version(t->ssl), SSL_get_cipher_name(t->ssl), SSL_session_reused(t->ssl) ? ", resumed" : "");
 }
 
 /* Encrypts what waited for the handshake. Returns 0, -1 on an error (logged). */
@@ -444,16 +491,18 @@ static int flush_queue(struct tls_connection *t)
 /* Goes on with the handshake as far as the input allows. Returns 0, or -1 when it has failed (logged, T is closed). */
 static int shake(struct tcp_connection *c, struct tls_connection *t)
 {
-	if (memory_low(c, options->low_mem_threshold2, "low_mem_threshold2"))
+	if (memory_low_to_shake(c))
 		return -1;
 	if (refresh_keys(t) != 0) {
-		log_failure(t, "handshake", "no shared memory for this process's key");
+		log_failure(t, TLS_STAT_FAILED_MEMORY, "handshake", "no shared memory for this process's key");
 		return -1;
 	}
 	switch (tls_io_handshake(t->ssl)) {
 	case TLS_STEP_DONE: established(c, t); return flush_queue(t);
 	case TLS_STEP_WANTS_INPUT: return 0;
-	case TLS_STEP_CLOSED: log_failure(t, "handshake", "the peer closed it"); break;
+	case TLS_STEP_CLOSED:
+		log_failure(t, TLS_STAT_FAILED_PEER_CLOSED, "handshake", "the peer closed it");
+		break;
 	case TLS_STEP_FAILED: log_crypto_failure(t, "handshake"); break;
 	}
 	t->phase = TLS_PHASE_CLOSED;
@@ -492,7 +541,7 @@ static int keep_input(struct tls_connection *t, const struct tls_io *io)
 	struct tls_chunk *chunk = NULL;
 
 	if (left > 0 && (chunk = new_chunk(io->in + io->in_taken, (unsigned)left, (unsigned)left)) == NULL) {
-		log_failure(t, "reading", "no shared memory");
+		log_failure(t, TLS_STAT_FAILED_MEMORY, "reading", "no shared memory");
 		return -1;
 	}
 	drop_chunk(t->input);
@@ -582,7 +631,8 @@ static void set_read_flags(struct tcp_connection *c, struct tls_connection *t, b
 static void note_early_end(const struct tcp_connection *c, const struct tls_connection *t)
 {
 	if (c->state == S_CONN_EOF && t->phase == TLS_PHASE_HANDSHAKE)
-		log_failure(t, "handshake", "the peer closed the connection before it was finished");
+		log_failure(t, TLS_STAT_FAILED_PEER_CLOSED, "handshake",
+		            "the peer closed the connection before it was finished");
 }
 
 /* Returns the bytes added to the host's buffer, -1 on an error. write_lock held. */
@@ -596,12 +646,13 @@ static int read_locked(struct tcp_connection *c, struct tls_connection *t, struc
 	*flags &= ~RD_CONN_REPEAT_READ;
 	watch_message(c, t);
 	if (t->deadline_set && past(t->deadline, get_ticks_raw())) {
-		log_failure(t, t->phase == TLS_PHASE_ESTABLISHED ? "reading" : "handshake",
+		log_failure(t, TLS_STAT_FAILED_TIMEOUT, t->phase == TLS_PHASE_ESTABLISHED ? "reading" : "handshake",
 		            describe_deadline(t, reason, sizeof(reason)));
 		return -1;
 	}
 	if (c->req.pos >= c->req.buf + c->req.b_size) {
-		log_failure(t, "reading", "the message is larger than the host's buffer (tcp_rd_buf_size)");
+		log_failure(t, TLS_STAT_FAILED_BAD_DATA, "reading",
+		            "the message is larger than the host's buffer (tcp_rd_buf_size)");
 		c->req.error = TCP_REQ_OVERRUN;
 		return -1;
 	}
@@ -703,7 +754,7 @@ void tls_server_close(struct tcp_connection *c, int fd)
 	struct tls_connection *t = c->extra_data;
 
 	/* A busy lock is no reason to keep tcp_main waiting: the notice is a courtesy. */
-	if (t == NULL || options->send_close_notify == 0 || lock_try(&c->write_lock) != 0)
+	if (t == NULL || options()->send_close_notify == 0 || lock_try(&c->write_lock) != 0)
 		return;
 	if (t->phase == TLS_PHASE_ESTABLISHED && c->wbuf_q.first == NULL) {
 		struct tls_io *io = tls_io_begin();
@@ -789,8 +840,8 @@ static bool send_stalled(const struct tcp_connection *c, unsigned now)
 {
 	ticks_t host_timeout = cfg_get(tcp, tcp_cfg, send_timeout);
 
-	return options->send_timeout > 0 && c->state == S_CONN_OK && c->wbuf_q.first != NULL &&
-	       past(c->wbuf_q.wr_timeout - host_timeout + S_TO_TICKS((ticks_t)options->send_timeout), now);
+	return options()->send_timeout > 0 && c->state == S_CONN_OK && c->wbuf_q.first != NULL &&
+	       past(c->wbuf_q.wr_timeout - host_timeout + S_TO_TICKS((ticks_t)options()->send_timeout), now);
 }
 
 struct sweep {
@@ -807,10 +858,10 @@ static int sweep_one(struct tls_connection *t, void *arg)
 	if (t->tcp->state < S_CONN_OK)
 		return 0; /* being closed already */
 	if (t->deadline_set && past(t->deadline, s->now))
-		log_failure(t, t->phase == TLS_PHASE_ESTABLISHED ? "reading" : "handshake",
+		log_failure(t, TLS_STAT_FAILED_TIMEOUT, t->phase == TLS_PHASE_ESTABLISHED ? "reading" : "handshake",
 		            describe_deadline(t, reason, sizeof(reason)));
 	else if (send_stalled(t->tcp, s->now))
-		log_failure(t, "sending", "the peer takes nothing (send_timeout)");
+		log_failure(t, TLS_STAT_FAILED_TIMEOUT, "sending", "the peer takes nothing (send_timeout)");
 	else
 		return 0;
 	s->ids[s->count++] = t->id;
@@ -830,9 +881,8 @@ void tls_server_sweep(unsigned ticks, void *param)
 
 /* ---- life cycle */
 
-int tls_server_start(const struct tls_options *o)
+int tls_server_start(void)
 {
-	options = o;
 	shared = tls_shared_alloc(sizeof(*shared));
 	if (shared != NULL && lock_init(&shared->lock) != NULL)
 		return 0;
