@@ -279,14 +279,17 @@ static int digest_options(EVP_MD_CTX *md)
 /* What D's context is made from, but for the content of files, in D->fingerprint. Returns 0 or -1. */
 static int take_fingerprint(const struct builder *b, struct tls_domain *d)
 {
+	EVP_MD *sha256 = EVP_MD_fetch(tls_init_libctx(), "SHA256", NULL); /* EVP_sha256() is of the other world */
 	EVP_MD_CTX *md = EVP_MD_CTX_new();
-	int ok = md != NULL && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1 && digest_options(md) == 1;
+	int ok = sha256 != NULL && md != NULL && EVP_DigestInit_ex2(md, sha256, NULL) == 1 &&
+	         digest_options(md) == 1;
 
 	for (const struct tls_setting *row = tls_settings_table; ok && row->name != NULL; row++)
 		if ((row->flags & TLS_OF_DOMAIN) != 0)
 			ok = digest_setting(md, row, &b->section->settings) == 1;
 	ok = ok && EVP_DigestFinal_ex(md, d->fingerprint, NULL) == 1;
 	EVP_MD_CTX_free(md);
+	EVP_MD_free(sha256);
 	return ok ? 0 : -1;
 }
 
