@@ -306,9 +306,10 @@ struct tls_mem_source {
 	size_t (*available)(void);
 };
 
-/* Live blocks and bytes of the shared world, headers not counted, and the requests that found no memory. */
+/* Live blocks and bytes of the shared world, headers not counted, the requests that found no memory, and the bytes of the calling process's own world. */
 struct tls_mem_stats {
 	long blocks, bytes, refused;
+	long private_bytes;
 };
 
 /*
@@ -348,6 +349,9 @@ void tls_shared_free(void *p);
 
 /* Sums the counters of all processes. */
 void tls_mem_get_stats(struct tls_mem_stats *out);
+
+/* Shared bytes that this thread has taken less those it has given back, since it began: the difference over a stretch of work tells what that added. */
+long tls_mem_balance(void);
 
 /* Bytes that the source can still give. */
 size_t tls_mem_available(void);
@@ -687,6 +691,7 @@ struct tls_connection {
 	bool eof_after_input;   /* the peer has closed, but not all that came before is delivered */
 	struct tls_chunk *queue, *queue_last; /* cleartext out, oldest first */
 	unsigned queued;                      /* bytes in it */
+	long memory;                          /* shared bytes that belong to it */
 	struct tls_chunk *input;              /* ciphertext in */
 	char *server_name, *server_id;        /* outgoing: what the script chose; NULL: nothing */
 };

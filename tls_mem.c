@@ -6,6 +6,7 @@
  * Outside a scope an allocation is libc's and private to the process. Inside a scope it is shared memory, with a
  * header that holds its size and a mark: the mark tells a live block from a freed or a foreign one.
  */
+#include <malloc.h>
 #include <openssl/crypto.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -36,12 +37,21 @@ struct counters {
 static const struct tls_mem_source *source; /* set before the forks, so the same in all processes */
 static struct counters *counters;           /* SLOTS of them, in shared memory */
 static unsigned slot;
+static atomic_long private_bytes; /* of this process's own world, with malloc's rounding */
 static _Thread_local int scope __attribute__((tls_model("initial-exec")));
+static _Thread_local long balance
+	__attribute__((tls_model("initial-exec"))); /* shared bytes, less those given back */
 
 static void count(long blocks, long bytes)
 {
 	atomic_fetch_add_explicit(&counters[slot].blocks, blocks, memory_order_relaxed);
 	atomic_fetch_add_explicit(&counters[slot].bytes, bytes, memory_order_relaxed);
+	balance += bytes;
+}
+
+static void count_private(long bytes)
+{
+	atomic_fetch_add_explicit(&private_bytes, bytes, memory_order_relaxed);
 }
 
 static void *shared_take(size_t size)
@@ -90,6 +100,23 @@ static void *shared_resize(void *p, size_t size)
 	return fresh;
 }
 
+/* P may be NULL. */
+static void *private_resize(void *p, size_t size)
+{
+	long before = (long)malloc_usable_size(p);
+	void *fresh = realloc(p, size);
+
+	if (fresh != NULL)
+		count_private((long)malloc_usable_size(fresh) - before);
+	return fresh;
+}
+
+static void private_give(void *p)
+{
+	count_private(-(long)malloc_usable_size(p));
+	free(p);
+}
+
 static bool is_shared(const void *p)
 {
 	return source != NULL && source->contains(p);
@@ -101,7 +128,7 @@ static void *crypto_malloc(size_t size, const char *file, int line)
 	(void)line;
 	if (size == 0)
 		return NULL;
-	return scope > 0 && source != NULL ? shared_take(size) : malloc(size);
+	return scope > 0 && source != NULL ? shared_take(size) : private_resize(NULL, size);
 }
 
 static void crypto_free(void *p, const char *file, int line)
@@ -113,7 +140,7 @@ static void crypto_free(void *p, const char *file, int line)
 	if (is_shared(p))
 		shared_give(p);
 	else
-		free(p);
+		private_give(p);
 }
 
 static void *crypto_realloc(void *p, size_t size, const char *file, int line)
@@ -124,7 +151,7 @@ static void *crypto_realloc(void *p, size_t size, const char *file, int line)
 		crypto_free(p, file, line);
 		return NULL;
 	}
-	return is_shared(p) ? shared_resize(p, size) : realloc(p, size);
+	return is_shared(p) ? shared_resize(p, size) : private_resize(p, size);
 }
 
 int tls_mem_install(void)
@@ -196,11 +223,17 @@ void tls_shared_free(void *p)
 void tls_mem_get_stats(struct tls_mem_stats *out)
 {
 	memset(out, 0, sizeof(*out));
+	out->private_bytes = atomic_load_explicit(&private_bytes, memory_order_relaxed);
 	for (int i = 0; counters != NULL && i < SLOTS; i++) {
 		out->blocks += atomic_load_explicit(&counters[i].blocks, memory_order_relaxed);
 		out->bytes += atomic_load_explicit(&counters[i].bytes, memory_order_relaxed);
 		out->refused += atomic_load_explicit(&counters[i].refused, memory_order_relaxed);
 	}
+}
+
+long tls_mem_balance(void)
+{
+	return balance;
 }
 
 size_t tls_mem_available(void)

@@ -227,6 +227,7 @@ static void add_buffers(struct answer *a, const struct tls_connection *t)
 	PUT(a, "d", "ct_wq_size", (int)t->queued);
 	PUT(a, "d", "enc_rd_buf", t->input != NULL ? (int)t->input->used : 0);
 	PUT(a, "d", "flags", (int)t->tcp->flags);
+	PUT(a, "l", "memory", t->memory);
 }
 
 /* What the handshake came to. */
@@ -517,6 +518,7 @@ static void rpc_info(rpc_t *rpc, void *ctx)
 	begin_struct(&a);
 	for (const struct tls_gauge *g = tls_rpc_gauges; g->name != NULL; g++)
 		PUT(&a, "l", g->name, g->read());
+	PUT(&a, "l", "private_bytes", memory().private_bytes);
 	PUT(&a, "s", "library", OpenSSL_version(OPENSSL_VERSION));
 	PUT(&a, "s", "built_with", OPENSSL_VERSION_TEXT);
 	end_answer(&a);

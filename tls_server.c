@@ -363,6 +363,7 @@ int tls_server_open(struct tcp_connection *c, int sock)
 	t->id = c->id;
 	t->role = c->state == S_CONN_ACCEPT ? TLS_SERVER : TLS_CLIENT;
 	t->started = get_ticks_raw();
+	t->memory = sizeof(*t);
 	set_deadline(t, options()->handshake_timeout);
 	c->type = PROTO_TLS;
 	c->rcv.proto = PROTO_TLS;
@@ -671,11 +672,14 @@ static int read_locked(struct tcp_connection *c, struct tls_connection *t, struc
 int tls_server_read(struct tcp_connection *c, rd_conn_flags_t *flags)
 {
 	struct tls_connection *t = c->extra_data;
+	long before = tls_mem_balance();
 	int got = -1;
 
 	lock_get(&c->write_lock);
-	if (t != NULL)
+	if (t != NULL) {
 		got = read_locked(c, t, tls_io_begin(), flags);
+		t->memory += tls_mem_balance() - before;
+	}
 	if (got < 0 && c->req.error == TCP_REQ_OK)
 		c->req.error = TCP_READ_ERROR;
 	lock_release(&c->write_lock);
@@ -722,6 +726,7 @@ int tls_server_encode(struct tcp_connection *c, const char **pbuf, unsigned *ple
 	struct tls_connection *t = c->extra_data;
 	const char *bytes = *pbuf;
 	unsigned size = *plen;
+	long before = tls_mem_balance();
 	struct tls_io *io;
 	int done = -1;
 
@@ -736,6 +741,7 @@ int tls_server_encode(struct tcp_connection *c, const char **pbuf, unsigned *ple
 	else if (encode_early(c, t, bytes, size, send_flags) == 0)
 		done = (int)size;
 	t->io = NULL;
+	t->memory += tls_mem_balance() - before;
 	if (done < 0)
 		return -1;
 	*pbuf = (const char *)io->out;
