@@ -306,10 +306,9 @@ struct tls_mem_source {
 	size_t (*available)(void);
 };
 
-/* Live blocks and bytes of the shared world, headers not counted, the requests that found no memory, and the bytes of the calling process's own world. */
+/* Live blocks and bytes of the shared world, headers not counted, and the requests that found no memory. */
 struct tls_mem_stats {
 	long blocks, bytes, refused;
-	long private_bytes;
 };
 
 /*
@@ -349,6 +348,9 @@ void tls_shared_free(void *p);
 
 /* Sums the counters of all processes. */
 void tls_mem_get_stats(struct tls_mem_stats *out);
+
+/* Bytes of OpenSSL's in the calling process's own world, with what malloc adds. */
+long tls_mem_private(void);
 
 /* Shared bytes that this thread has taken less those it has given back, since it began: the difference over a stretch of work tells what that added. */
 long tls_mem_balance(void);

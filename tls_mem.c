@@ -223,12 +223,16 @@ void tls_shared_free(void *p)
 void tls_mem_get_stats(struct tls_mem_stats *out)
 {
 	memset(out, 0, sizeof(*out));
-	out->private_bytes = atomic_load_explicit(&private_bytes, memory_order_relaxed);
 	for (int i = 0; counters != NULL && i < SLOTS; i++) {
 		out->blocks += atomic_load_explicit(&counters[i].blocks, memory_order_relaxed);
 		out->bytes += atomic_load_explicit(&counters[i].bytes, memory_order_relaxed);
 		out->refused += atomic_load_explicit(&counters[i].refused, memory_order_relaxed);
 	}
+}
+
+long tls_mem_private(void)
+{
+	return atomic_load_explicit(&private_bytes, memory_order_relaxed);
 }
 
 long tls_mem_balance(void)

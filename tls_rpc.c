@@ -518,7 +518,7 @@ static void rpc_info(rpc_t *rpc, void *ctx)
 	begin_struct(&a);
 	for (const struct tls_gauge *g = tls_rpc_gauges; g->name != NULL; g++)
 		PUT(&a, "l", g->name, g->read());
-	PUT(&a, "l", "private_bytes", memory().private_bytes);
+	PUT(&a, "l", "private_bytes", tls_mem_private());
 	PUT(&a, "s", "library", OpenSSL_version(OPENSSL_VERSION));
 	PUT(&a, "s", "built_with", OPENSSL_VERSION_TEXT);
 	end_answer(&a);
