@@ -662,7 +662,7 @@ enum tls_phase {
 	TLS_PHASE_NEW, /* nothing received or sent yet */
 	TLS_PHASE_HANDSHAKE,
 	TLS_PHASE_ESTABLISHED,
-	TLS_PHASE_CLOSED, /* close_notify received or sent, or an error: nothing more goes out */
+	TLS_PHASE_CLOSED, /* our close_notify is sent, or an error: nothing more goes out */
 };
 
 /* Bytes that wait in shared memory: cleartext for the end of the handshake, or ciphertext for room in the SIP buffer. */
@@ -690,7 +690,9 @@ struct tls_connection {
 	unsigned deadline; /* ticks: of the handshake, then of a message begun */
 	bool deadline_set;
 	bool close_after_queue; /* the sender wants the connection closed behind data that still waits */
-	bool eof_after_input;   /* the peer has closed, but not all that came before is delivered */
+	bool
+		peer_closed; /* its close_notify has come: RFC 8446 section 6.1 lets us go on sending, and asks for ours */
+	bool eof_after_input;                 /* the peer has closed, but not all that came before is delivered */
 	struct tls_chunk *queue, *queue_last; /* cleartext out, oldest first */
 	unsigned queued;                      /* bytes in it */
 	long memory;                          /* shared bytes that belong to it */

@@ -512,6 +512,15 @@ static int shake(struct tcp_connection *c, struct tls_connection *t)
 
 /* ---- read */
 
+/* The peer has reset the connection, or the network has. The host logs that, but not what it means for a handshake. */
+static void note_break(const struct tls_connection *t)
+{
+	if (t->phase == TLS_PHASE_HANDSHAKE)
+		log_failure(t, TLS_STAT_FAILED_PEER_CLOSED, "handshake", "the connection broke");
+	else if (t->phase == TLS_PHASE_ESTABLISHED)
+		tls_stats_add(TLS_STAT_BROKEN, 1);
+}
+
 /* Fills the process's input with what T could not take before and what the socket has. Returns 0, -1 on a read error. */
 static int fetch_input(struct tcp_connection *c, struct tls_connection *t, struct tls_io *io,
                        rd_conn_flags_t *flags)
@@ -529,8 +538,10 @@ static int fetch_input(struct tcp_connection *c, struct tls_connection *t, struc
 	if ((*flags & (RD_CONN_EOF | RD_CONN_SHORT_READ)) != 0 || kept == TLS_IO_IN_SIZE)
 		return 0;
 	n = tcp_read_data(c->fd, c, (char *)in + kept, (int)(TLS_IO_IN_SIZE - kept), flags);
-	if (n < 0)
+	if (n < 0) {
+		note_break(t);
 		return -1;
+	}
 	io->in_size += (unsigned)n;
 	return 0;
 }
@@ -552,14 +563,14 @@ static int keep_input(struct tls_connection *t, const struct tls_io *io)
 
 /*
  * Decrypts into the host's buffer until that is full (*FULL) or input is short. Returns the bytes added, -1 on an error
- * (logged). A close_notify ends T.
+ * (logged). After a close_notify nothing more is read; what answers the last message may still be sent.
  */
 static int read_cleartext(struct tcp_connection *c, struct tls_connection *t, bool *full)
 {
 	struct tcp_req *req = &c->req;
 	int total = 0;
 
-	while (t->phase == TLS_PHASE_ESTABLISHED) {
+	while (t->phase == TLS_PHASE_ESTABLISHED && !t->peer_closed) {
 		size_t room = req->b_size - (size_t)(req->pos - req->buf), got;
 
 		*full = room == 0;
@@ -571,10 +582,7 @@ static int read_cleartext(struct tcp_connection *c, struct tls_connection *t, bo
 			total += (int)got;
 			break;
 		case TLS_STEP_WANTS_INPUT: return total;
-		case TLS_STEP_CLOSED:
-			t->phase = TLS_PHASE_CLOSED;
-			tls_io_shutdown(t->ssl); /* RFC 8446 section 6.1: answer */
-			return total;
+		case TLS_STEP_CLOSED: t->peer_closed = true; return total;
 		case TLS_STEP_FAILED:
 			log_crypto_failure(t, "reading");
 			t->phase = TLS_PHASE_CLOSED;
@@ -621,7 +629,7 @@ static void set_read_flags(struct tcp_connection *c, struct tls_connection *t, b
 		*flags |= RD_CONN_REPEAT_READ;
 		if (t->eof_after_input)
 			c->state = S_CONN_OK;
-	} else if (t->eof_after_input || t->phase == TLS_PHASE_CLOSED) {
+	} else if (t->eof_after_input || t->peer_closed) {
 		*flags |= RD_CONN_EOF;
 		c->state = S_CONN_EOF;
 		c->event = TCP_CLOSED_EOF;
@@ -759,8 +767,10 @@ void tls_server_close(struct tcp_connection *c, int fd)
 {
 	struct tls_connection *t = c->extra_data;
 
+	if (t == NULL || (options()->send_close_notify == 0 && !t->peer_closed))
+		return;
 	/* A busy lock is no reason to keep tcp_main waiting: the notice is a courtesy. */
-	if (t == NULL || options()->send_close_notify == 0 || lock_try(&c->write_lock) != 0)
+	if (lock_try(&c->write_lock) != 0)
 		return;
 	if (t->phase == TLS_PHASE_ESTABLISHED && c->wbuf_q.first == NULL) {
 		struct tls_io *io = tls_io_begin();
