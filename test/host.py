@@ -172,7 +172,7 @@ class Host:
         self.wrapper = list(wrapper or shlex.split(os.environ.get("TLS_TEST_WRAPPER", "")))
         self.env = dict(os.environ, **(env or {}))
         self.defines, self.load_tls = list(defines), load_tls
-        self.allowed, self.process, self._stopped_at = [], None, None
+        self.allowed, self.process, self._stopped_at, self._names = [], None, None, {}
         self._calls = itertools.count(1)
         self._ports, self.listen = {}, []
         for spec in listen:
@@ -289,7 +289,7 @@ class Host:
     def pids(self):
         """{pid: description} of the host's processes, as the kernel sees them."""
         alive = processes_of_session(self.process.pid)
-        if not hasattr(self, "_names") or not set(alive) <= set(self._names):
+        if not set(alive) <= set(self._names):
             self._names = {p["PID"]: p["DSC"] for p in self.rpc("core.psx")}
         return {pid: self._names.get(pid, name) for pid, name in alive.items()}
 
@@ -302,6 +302,22 @@ class Host:
         lost = set(self.first_pids) - set(processes_of_session(self.process.pid))
         assert not lost, f"lost {len(lost)} processes, {[self.first_pids[p] for p in lost][:3]}:\n{self.log_tail(8)}"
         self.no_bad_lines()
+
+    def revive(self):
+        """Starts the host anew if an earlier test, which told of it, left it dead or with a bad log."""
+        try:
+            self.check_alive()
+            self.rpc("core.uptime", timeout=5)
+            return
+        except (AssertionError, OSError):
+            pass
+        wait_for(self._end_all, 10, "the host's processes to end")
+        self.process.wait(10)
+        for name in ("log", "rpc"):
+            if os.path.exists(self.path(name)):
+                os.unlink(self.path(name))
+        self._stopped_at, self._names = None, {}
+        self.start()
 
     def stop(self, timeout=60):
         """Stops the host as an operator does and judges how it ended."""
@@ -472,6 +488,11 @@ class Host:
                         found.append((int(words[1].split(":")[1], 16), int(words[2].split(":")[1], 16),
                                       TCP_STATES.get(words[3], words[3])))
         return found
+
+    def open_to(self, *ports):
+        """The host's sockets to these remote ports that it has not closed. A worker's cache of descriptors may keep
+        one that is closed already (FIN_WAIT2) until the peer closes too; that is the host's way."""
+        return [s for s in self.tcp_states() if s[1] in ports and s[2] in ("ESTABLISHED", "SYN_SENT", "CLOSE_WAIT")]
 
     def cpu_seconds(self):
         """CPU time of all processes so far, user and system."""

@@ -274,6 +274,7 @@ class UdpClient:
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.sock.connect((address, port))
         self.sock.settimeout(timeout)
+        self.finals = {}
 
     def send(self, **how):
         """Sends a request; returns its Call-ID."""
@@ -283,13 +284,14 @@ class UdpClient:
         return sip.cut(data)[0].get("call-id")
 
     def final(self, call_id, timeout=TIMEOUT):
-        """The final reply to one request; others are skipped."""
+        """The final reply to one request; those to others are kept for their own call."""
         end = time.monotonic() + timeout
-        while True:
+        while call_id not in self.finals:
             self.sock.settimeout(max(0.01, end - time.monotonic()))
             message = sip.cut(self.sock.recv(65535))[0]
-            if message and message.get("call-id") == call_id and message.status >= 200:
-                return message
+            if message and message.status >= 200:
+                self.finals[message.get("call-id")] = message
+        return self.finals.pop(call_id)
 
     def ask(self, timeout=TIMEOUT, **how):
         """Sends a request and returns its final reply."""

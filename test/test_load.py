@@ -22,6 +22,7 @@ def hosts(module_host, certs):
         if kind not in made:
             made[kind] = module_host(modparams=getattr(certs, "server_" + kind).params(), tcp_children=WORKERS,
                                      shm_mb=256, settings=SETTINGS)
+        made[kind].revive()
         return made[kind]
 
     return get

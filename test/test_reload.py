@@ -40,12 +40,14 @@ def text(pair, server=None, client=None):
 def make(start, certs, **how):
     """A host that relays, from a tls.cfg with the first certificate."""
     how.setdefault("tls_cfg", text(certs.server_ec))
+    how.setdefault("settings", {"tcp_rd_buf_size": 65536})
     return start(modules=["tm.so"], script=RELAY, modparams={"tm": {"fr_timer": 3000}, "tls": {}}, **how)
 
 
 @pytest.fixture
 def host(module_host_, certs):
     """The shared host, back on its first configuration, with everything alive before and after."""
+    module_host_.revive()
     module_host_.write("tls.cfg", text(certs.server_ec))
     module_host_.rpc("tls.reload")
     yield module_host_
@@ -211,7 +213,7 @@ def test_new_outgoing_connections_follow_the_reload(host, certs):
         to.drop_connections()
         reload_to(host, text(certs.server_ec, client={"verify_certificate": "yes", "require_certificate": "yes",
                                                       "ca_list": certs.ca.cert}))
-        wait_for(lambda: not [s for s in host.tcp_states() if s[1] == to.port], 10, "the old connection to go")
+        wait_for(lambda: not host.open_to(to.port), 10, "the old connection to go")
         assert udp.ask(headers=[f"X-Target: {to.uri()}"]).status >= 400
         assert len(to.requests) == 1
 
@@ -349,7 +351,7 @@ def test_100_idle_reloads_are_flat(host, certs):
 def test_100_reloads_under_traffic(start_host, certs, load):
     """New connections, killed ones, TLS relayed to TLS, and a reload every few milliseconds: no one is failed."""
     host = make(start_host, certs, tcp_children=8, shm_mb=256)
-    configs = [text(certs.server_ec), text(certs.server_rsa, server={"ca_list": bundle(certs)}),
+    configs = [text(certs.server_ec), text(certs.server_rsa, server={"ca_list": bundle(certs, 30)}),
                text(certs.server_ec2)]
     host.write("tls.cfg", "nonsense")
 

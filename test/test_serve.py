@@ -53,6 +53,7 @@ def hosts(module_host, certs, host):
 @pytest.fixture(autouse=True)
 def everyone_alive(host):
     """After each test the shared host has all its processes and a clean log."""
+    host.revive()
     yield
     host.check_alive()
 

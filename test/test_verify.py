@@ -1,8 +1,11 @@
 """Who the client is: certificates good and bad, and is_peer_verified()."""
 
+import socket
+
 import pytest
 
-from peers import connect, openssl_client, refused
+import sip
+from peers import Client, client_context, connect, openssl_client, refused
 
 SCRIPT = """
 request_route {
@@ -47,6 +50,17 @@ def reason(host, **how):
         return client.ask().start.split(" ", 2)[2]
 
 
+@pytest.fixture(autouse=True)
+def everyone_alive(strict, lax, careless):
+    """After each test the hosts have all their processes and clean logs."""
+    hosts = (strict, lax, careless)
+    for host in hosts:
+        host.revive()
+    yield
+    for host in hosts:
+        host.check_alive()
+
+
 GOOD = ["client_good", "client_chained", "client_many_names", "client_utf8", "client_empty_subject",
         "client_nul_in_name", "client_bad_ip"]
 BAD = ["client_no_chain", "client_expired", "client_not_yet", "client_self_signed", "client_wrong_ca", "client_deep",
@@ -59,7 +73,6 @@ def test_good_certificate(strict, lax, certs, who, version):
     """Odd names are no reason to refuse, nor to crash: the chain is good."""
     for host in (strict, lax):
         assert reason(host, pair=getattr(certs, who), version=version) == "Verified"
-        host.check_alive()
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
@@ -69,7 +82,6 @@ def test_bad_certificate(strict, lax, certs, who, version):
     for host in (strict, lax):
         assert refused(host.port(), pair=getattr(certs, who), version=version)
         assert reason(host, pair=certs.client_good, version=version) == "Verified"
-        host.check_alive()
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
@@ -88,12 +100,9 @@ def test_nothing_is_verified_where_nothing_is_asked(careless, certs, version):
 
 def test_tcp_is_never_verified(strict):
     """is_peer_verified() on a connection without TLS is false and touches nothing."""
-    import socket
-    import sip
     with socket.create_connection(("127.0.0.1", strict.port("tcp:127.0.0.1")), 5) as s:
         s.sendall(sip.request(transport="TCP"))
         assert s.recv(65536).startswith(b"SIP/2.0 200 Unknown")
-    strict.check_alive()
 
 
 def test_verification_holds_for_each_worker(strict, certs):
@@ -106,7 +115,6 @@ def test_verification_holds_for_each_worker(strict, certs):
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 def test_resumed_session_is_still_verified(strict, certs, version):
     """A resumed session carries the client's certificate with it."""
-    from peers import Client, client_context
     context = client_context(version, certs.client_good)
     session = None
     for resumed in (False, True, True):
