@@ -546,14 +546,22 @@ static struct tls_connection *hold_connection(const struct sip_msg *msg)
 	return tls_server_hold(msg->rcv.proto_reserved1);
 }
 
+/* The certificate that we showed: of a server's several ones the one that this client got. */
+static const X509 *own_certificate(SSL *ssl)
+{
+	if (SSL_is_server(ssl))
+		SSL_set_current_cert(ssl, SSL_CERT_SET_SERVER);
+	return SSL_get_certificate(ssl);
+}
+
 /* Reads from SSL, which its holder keeps from changing. What OpenSSL complains of is no business of the next caller's. */
-static bool read_item(const SSL *ssl, int code, int index, struct text *out)
+static bool read_item(SSL *ssl, int code, int index, struct text *out)
 {
 	const struct item *item = &items[code / 2];
 	struct view v = {.ssl = ssl, .side = (enum side)(code % 2), .index = index};
 	bool good;
 
-	v.cert = v.side == PEER ? SSL_get0_peer_certificate(ssl) : SSL_get_certificate(ssl);
+	v.cert = v.side == PEER ? SSL_get0_peer_certificate(ssl) : own_certificate(ssl);
 	if (v.cert == NULL && (item->flags & SIDED) != 0 && item->get != get_state)
 		return false;
 	ERR_set_mark();
@@ -587,10 +595,26 @@ static bool ask(const struct sip_msg *msg, int code, int index, str *out)
 
 /* ---- selects */
 
+/* S as a script has it, as far as it fits OUT. */
+static const char *spell(const select_t *s, char *out, size_t size)
+{
+	size_t used = (size_t)snprintf(out, size, "@tls");
+
+	for (int i = 1; i < s->n && used < size; i++) {
+		const select_param_t *p = &s->params[i];
+
+		used += (size_t)(p->type == SEL_PARAM_INT
+		                     ? snprintf(out + used, size - used, "[%d]", p->v.i)
+		                     : snprintf(out + used, size - used, ".%.*s", p->v.s.len, p->v.s.s));
+	}
+	return out;
+}
+
 /* Finds out, when the script is read, what S asks for, and leaves it in the first two parameters. Returns 0 or -1 (logged). */
 static int resolve(select_t *s)
 {
 	str words[PATH_WORDS];
+	char name[128];
 	int count = 0, index = 0, code = -1;
 	bool indexed = s->n > 1 && s->params[s->n - 1].type == SEL_PARAM_INT;
 	int last = s->n - (indexed ? 1 : 0);
@@ -602,9 +626,7 @@ static int resolve(select_t *s)
 	if (count + 1 == last)
 		code = find_path(words, count);
 	if (code < 0 || (indexed && (items[code / 2].flags & INDEXED) == 0)) {
-		LM_ERR("there is no such select @tls...%s%.*s%s\n", count > 0 ? "." : "",
-		       count > 0 ? words[count - 1].len : 0, count > 0 ? words[count - 1].s : "",
-		       indexed ? "[N]" : "");
+		LM_ERR("there is no select %s\n", spell(s, name, sizeof(name)));
 		return -1;
 	}
 	if (indexed)
