@@ -176,7 +176,7 @@ static int collect_ids(struct ids *ids)
 static const char *phase_word(const struct tls_connection *t)
 {
 	switch (t->phase) {
-	case TLS_PHASE_NEW: return t->role == TLS_SERVER ? "accepted, silent" : "new";
+	case TLS_PHASE_NEW: return "pre-init";
 	case TLS_PHASE_HANDSHAKE: return t->role == TLS_SERVER ? "tls_accept" : "tls_connect";
 	case TLS_PHASE_ESTABLISHED: return "established";
 	case TLS_PHASE_CLOSED: return "closed";
@@ -222,11 +222,17 @@ static void add_transport(struct answer *a, const struct tls_connection *t)
 	PUT(a, "sd", "dst_ip", address_text(&c->rcv.dst_ip).text, "dst_port", (int)c->rcv.dst_port);
 }
 
+/* 1: cleartext waits for the handshake, 2: the handshake is done. */
+static int flags_of(const struct tls_connection *t)
+{
+	return (t->queued > 0 ? 1 : 0) | (t->phase == TLS_PHASE_ESTABLISHED ? 2 : 0);
+}
+
 static void add_buffers(struct answer *a, const struct tls_connection *t)
 {
 	PUT(a, "d", "ct_wq_size", (int)t->queued);
 	PUT(a, "d", "enc_rd_buf", t->input != NULL ? (int)t->input->used : 0);
-	PUT(a, "d", "flags", (int)t->tcp->flags);
+	PUT(a, "d", "flags", flags_of(t));
 	PUT(a, "l", "memory", t->memory);
 }
 
