@@ -25,16 +25,15 @@ missing_of() {
 # Installing the host must not start a server on this machine: for the time of the installation, and where the
 # machine has no rule of its own, service scripts are told to stay still.
 install_packages() {
-	local rule=/usr/sbin/policy-rc.d ours=no status=0
+	local rule=/usr/sbin/policy-rc.d
 	if [ ! -e "$rule" ] && ! is_installed kamailio; then
+		trap "rm -f $rule" EXIT
 		printf '#!/bin/sh\nexit 101\n' >"$rule"
 		chmod 755 "$rule"
-		ours=yes
 	fi
-	DEBIAN_FRONTEND=noninteractive apt-get -qq update &&
-		DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "$@" </dev/null || status=$?
-	[ "$ours" = no ] || rm -f "$rule"
-	return "$status"
+	export DEBIAN_FRONTEND=noninteractive
+	apt-get -qq update
+	apt-get -qq -y --no-install-recommends install "$@" </dev/null
 }
 
 case ${1:-} in
