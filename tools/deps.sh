@@ -32,7 +32,7 @@ install_packages() {
 		chmod 755 "$rule"
 	fi
 	export DEBIAN_FRONTEND=noninteractive
-	apt-get -qq update
+	apt-get -qq update || true # one source that is down need not matter: the installation will tell
 	apt-get -qq -y --no-install-recommends install "$@" </dev/null
 }
 
