@@ -302,6 +302,19 @@ def test_many_values_in_one_expression(start_host, certs):
     assert answer.get("x-a") == answer.get("x-b") == "DE|State|Town|First|Unit 1|one|user|TLSv1.3|Test Root|localhost"
 
 
+@pytest.mark.parametrize("left", ["$tls_peer_subject_cn", "@tls.peer.subject.cn"])
+@pytest.mark.parametrize("right", ["$tls_peer_issuer_cn", "@tls.peer.issuer.cn"])
+def test_two_values_compared(start_host, certs, left, right):
+    """Two values of one length do not get into each other's way."""
+    host = one_host(start_host, certs, f"""
+if ({left} == {right})
+	append_to_reply("X-A: the same\\r\\n");
+if ({left} == "Best Root" && {right} == "Test Root")
+	append_to_reply("X-A: right\\r\\n");""")
+    with connect(host.port(), pair=certs.client("Best Root")) as client:
+        assert client.ask().all("x-a") == ["right"]
+
+
 def test_case_of_selects(start_host, certs):
     """The host takes selects in any case, by name and in brackets."""
     host = one_host(start_host, certs, """
