@@ -459,6 +459,15 @@ static int refresh_keys(const struct tls_connection *t)
 	return result;
 }
 
+/* How far the handshake has come, for those who look closely (tls_debug). */
+static void log_step(const struct tls_connection *t)
+{
+	struct peer_name peer;
+
+	LOG(options()->debug, "TLS handshake: peer %s, domain %s: %s\n", peer_of(t->tcp, &peer), domain_name(t),
+	    SSL_state_string_long(t->ssl));
+}
+
 static void established(struct tcp_connection *c, struct tls_connection *t)
 {
 	struct peer_name peer;
@@ -500,7 +509,7 @@ static int shake(struct tcp_connection *c, struct tls_connection *t)
 	}
 	switch (tls_io_handshake(t->ssl)) {
 	case TLS_STEP_DONE: established(c, t); return flush_queue(t);
-	case TLS_STEP_WANTS_INPUT: return 0;
+	case TLS_STEP_WANTS_INPUT: log_step(t); return 0;
 	case TLS_STEP_CLOSED:
 		log_failure(t, TLS_STAT_FAILED_PEER_CLOSED, "handshake", "the peer closed it");
 		break;

@@ -169,6 +169,14 @@ def everyone_alive(host):
     host.check_alive()
 
 
+def test_documentation_names_every_command(host):
+    with open(os.path.join(TOP, "doc", "operating.md"), encoding="utf-8") as f:
+        text = f.read().split("\n| Command |", 1)[1].split("\n\n", 1)[0]
+    rows = re.findall(r"^\| `(tls\.\w+)", text, re.M)
+    commands = host.rpc("system.listMethods")
+    assert sorted(rows) == sorted(c for c in commands if c.startswith("tls."))
+
+
 def test_list_tells_who_is_connected(host, certs):
     number = host.rpc("tls.info")["generation"]
     with connect(host.port(), version="1.3", pair=certs.client_good, server_name="Alice.TEST") as client:

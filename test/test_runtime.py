@@ -1,12 +1,13 @@
 """The run-time configuration: what cfg.list shows, and that what cfg.set changes takes effect, in every process."""
 
+import os
 import re
 import socket
 import time
 
 import pytest
 
-from host import wait_for
+from host import TOP, wait_for
 from peers import Closed, Peer, UdpClient, connect, raw_exchange, refused
 
 SCRIPT = """
@@ -97,6 +98,13 @@ def test_values_are_those_of_the_start(host, certs):
     assert get(host, "handshake_timeout") == 30
 
 
+def test_documentation_names_what_can_be_changed():
+    with open(os.path.join(TOP, "doc", "operating.md"), encoding="utf-8") as f:
+        text = f.read().split("\n| Setting |", 1)[1].split("\n\n", 1)[0]
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    assert set(re.findall(r"`([^`]+)`", "".join(rows))) == CHANGE | NEW
+
+
 def test_no_secret_is_shown(start_host, certs):
     tls = {"certificate": certs.server_ec.cert, "private_key": certs.key_encrypted, "private_key_password": "secret"}
     host = start_host(modules=["cfg_rpc.so"], modparams={"tls": tls})
@@ -166,6 +174,17 @@ def connect_and_ask(host):
 def established_in(host, since):
     """The processes that told of a handshake."""
     return {int(pid) for pid in re.findall(r"\((\d+)\) NOTICE: tls .*TLS established", host.log()[since:])}
+
+
+def test_debug_tells_of_each_step(host):
+    put(host, "debug", 1)
+    since = len(host.log())
+    connect_and_ask(host)
+    assert re.search(r"NOTICE: tls .*TLS handshake: peer 127\.0\.0\.1:\d+, domain server:default: ", host.log()[since:])
+    put(host, "debug", 3)
+    since = len(host.log())
+    connect_and_ask(host)
+    assert "TLS handshake: " not in host.log()[since:]
 
 
 def test_log_can_make_failures_more_urgent(host):

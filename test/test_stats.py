@@ -1,6 +1,8 @@
 """What is counted, and that operators see it: through the host's statistics and through Prometheus."""
 
 import calendar
+import os
+import re
 import socket
 import ssl
 import urllib.request
@@ -8,7 +10,7 @@ import urllib.request
 import pytest
 
 import sip
-from host import wait_for
+from host import TOP, wait_for
 from peers import (Client, Peer, UdpClient, client_context, client_hello, connect, raw_exchange, refused, reset,
                    server_context)
 
@@ -112,6 +114,14 @@ def test_every_statistic_is_seen_everywhere(host):
     names = sorted(FAILURES + GAUGES + COUNTERS)
     assert sorted(stats(host)) == names
     assert sorted(scrape(host)) == ["kamailio_tls_" + name for name in names]
+
+
+def test_documentation_names_every_statistic():
+    """doc/operating.md has a row for each, and none for what there is not."""
+    with open(os.path.join(TOP, "doc", "operating.md"), encoding="utf-8") as f:
+        text = f.read().split("\n| Counter |", 1)[1]
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    assert sorted(re.findall(r"`([^`]+)`", "".join(rows))) == sorted(FAILURES + GAUGES + COUNTERS)
 
 
 def test_prometheus_reads_what_the_host_counts(host, certs):
