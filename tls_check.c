@@ -39,21 +39,24 @@ static void check(int status, void *arg)
 	(void)arg;
 	if (status != 0 || tls_disable)
 		return;
+	fflush(NULL); /* what the host has printed must not be printed again by the children of the lock proof */
 	if (chroot_dir != NULL && chroot(chroot_dir) != 0) {
 		LM_WARN("TLS is not checked: its files are under %s, where only root may look\n", chroot_dir);
 		return;
 	}
 	if (go_on_as_the_host() == 0 && start() == 0)
 		return;
-	fflush(NULL);
 	fputs("TLS configuration not ok: the errors stand above\n", stderr);
 	_exit(1);
 }
 
 int tls_check_start(int (*start_all)(void))
 {
+	if (!tls_compat_config_check())
+		return 0;
 	start = start_all;
-	if (!tls_compat_config_check() || on_exit(check, NULL) == 0)
+	OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL); /* else it may be cleaned up before our turn comes */
+	if (on_exit(check, NULL) == 0)
 		return 0;
 	LM_ERR("no memory for a handler of the process's end\n");
 	return -1;
