@@ -11,6 +11,7 @@
 
 #include <openssl/opensslv.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 #if OPENSSL_VERSION_NUMBER < 0x30000000L
 #error "OpenSSL 3.0 or newer is needed: older ones have no library contexts"
@@ -64,6 +65,71 @@ extern int config_check __attribute__((weak));
 static inline bool tls_compat_config_check(void)
 {
 	return &config_check != NULL && config_check != 0;
+}
+
+/*
+ * TLS compression. libssl takes a method as a structure that no header shows, and has no function that makes one with the id of
+ * DEFLATE. These are the library's own structures; tls_compress.c proves that before it uses them. An OpenSSL without compression
+ * lacks the functions, so they are bound only when they are there.
+ */
+#ifndef OPENSSL_NO_COMP
+#include <openssl/comp.h>
+#else
+COMP_CTX *COMP_CTX_new(COMP_METHOD *method);
+void COMP_CTX_free(COMP_CTX *ctx);
+const COMP_METHOD *COMP_CTX_get_method(const COMP_CTX *ctx);
+int COMP_get_type(const COMP_METHOD *method);
+const char *COMP_get_name(const COMP_METHOD *method);
+int COMP_compress_block(COMP_CTX *ctx, unsigned char *out, int room, unsigned char *in, int size);
+int COMP_expand_block(COMP_CTX *ctx, unsigned char *out, int room, unsigned char *in, int size);
+#endif
+#pragma weak COMP_CTX_new
+#pragma weak COMP_CTX_free
+#pragma weak COMP_CTX_get_method
+#pragma weak COMP_get_type
+#pragma weak COMP_get_name
+#pragma weak COMP_compress_block
+#pragma weak COMP_expand_block
+
+#if OPENSSL_VERSION_NUMBER >= 0x30200000L
+typedef size_t tls_compat_comp_size;
+typedef ptrdiff_t tls_compat_comp_result;
+#else
+typedef unsigned int tls_compat_comp_size;
+typedef int tls_compat_comp_result;
+#endif
+
+/* From IN to OUT. Returns the bytes written, -1 on a failure. */
+typedef tls_compat_comp_result tls_compat_comp_work(COMP_CTX *ctx, unsigned char *out,
+                                                    tls_compat_comp_size room, unsigned char *in,
+                                                    tls_compat_comp_size size);
+
+/* COMP_METHOD; init() returns 1, or 0 on a failure, after which finish() is not called. */
+struct tls_compat_comp_method {
+	int type;
+	const char *name;
+	int (*init)(COMP_CTX *ctx);
+	void (*finish)(COMP_CTX *ctx);
+	tls_compat_comp_work *compress, *expand;
+};
+
+/* COMP_CTX; DATA is the method's. */
+struct tls_compat_comp_ctx {
+	const COMP_METHOD *method;
+	unsigned long compress_in, compress_out, expand_in, expand_out;
+	void *data;
+};
+
+/* SSL_COMP, from OPENSSL_malloc(): the library may free it. */
+struct tls_compat_ssl_comp {
+	int id;
+	const char *name;
+	COMP_METHOD *method;
+};
+
+static inline bool tls_compat_has_compression(void)
+{
+	return COMP_CTX_new != NULL;
 }
 
 /* Whether the running library can stand in for the one of the headers: same major version, not an older minor one. */

@@ -214,7 +214,9 @@ static int use_verification(const struct builder *b, struct tls_domain *d)
 static void set_options(SSL_CTX *ctx)
 {
 	SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
-	if (options->disable_compression != 0)
+	if (tls_compress_offered())
+		SSL_CTX_clear_options(ctx, SSL_OP_NO_COMPRESSION);
+	else
 		SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION);
 	if (options->renegotiation == 1)
 		SSL_CTX_set_options(ctx, SSL_OP_ALLOW_CLIENT_RENEGOTIATION);
@@ -234,15 +236,17 @@ static void set_options(SSL_CTX *ctx)
 
 /*
  * Sessions are resumed only in the domain in which they began and, where certificates of clients count, only while its context
- * is the same: a ticket must not outlive a revocation.
+ * is the same: a ticket must not outlive a revocation. Nor may one for a compressed connection come back to where compression is no longer
+ * allowed: OpenSSL would end the handshake.
  */
 static int use_sessions(const struct builder *b, struct tls_domain *d)
 {
 	char identity[512];
 
 	(void)b;
-	snprintf(identity, sizeof(identity), "%s|%s|%d", options->session_id != NULL ? options->session_id : "",
-	         d->name, d->verify_mode != SSL_VERIFY_NONE ? tls_generation_number(d->generation) : 0);
+	snprintf(identity, sizeof(identity), "%s|%s|%d%s", options->session_id != NULL ? options->session_id : "",
+	         d->name, d->verify_mode != SSL_VERIFY_NONE ? tls_generation_number(d->generation) : 0,
+	         tls_compress_allowed(d->ctx) ? "|compressed" : "");
 	return tls_session_context(identity, d->session_context) == 0
 	           ? tls_session_setup(d->ctx, d->role == TLS_SERVER, d->session_context)
 	           : -1;

@@ -118,9 +118,11 @@ static int read_params(void)
 static int start_rooms(void)
 {
 	if (read_params() != 0 || tls_runtime_start(&given, &options) != 0 ||
-	    tls_init_start(options.force_run == 1) != 0 || tls_io_start() != 0 || tls_session_start() != 0 ||
-	    tls_keylog_start(&options) != 0 || tls_outgoing_start(&options) != 0 ||
-	    tls_domain_start(&options) != 0 || tls_server_start() != 0)
+	    tls_init_start(options.force_run == 1) != 0)
+		return -1;
+	tls_compress_start(&options);
+	if (tls_io_start() != 0 || tls_session_start() != 0 || tls_keylog_start(&options) != 0 ||
+	    tls_outgoing_start(&options) != 0 || tls_domain_start(&options) != 0 || tls_server_start() != 0)
 		return -1;
 	return tls_load_start(&given);
 }
