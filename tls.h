@@ -674,6 +674,41 @@ enum tls_step tls_io_read(struct ssl_st *ssl, void *to, size_t room, size_t *got
 enum tls_step tls_io_write(struct ssl_st *ssl, const void *from, size_t size, size_t *taken);
 enum tls_step tls_io_shutdown(struct ssl_st *ssl);
 
+/* ------------------------------------------------------------------ bytes that wait: tls_queue.c ------- */
+
+/* One piece, in shared memory. */
+struct tls_chunk {
+	struct tls_chunk *next;
+	unsigned room, used;
+	unsigned char bytes[];
+};
+
+/* Oldest first; all zero is empty. */
+struct tls_queue {
+	struct tls_chunk *first, *last;
+	unsigned bytes;
+};
+
+enum tls_queue_result { TLS_QUEUE_OK, TLS_QUEUE_FULL, TLS_QUEUE_NO_MEMORY };
+
+/* Main process, before the forks. Returns 0 or -1 (logged). */
+int tls_queue_start(void);
+
+/* Appends SIZE bytes within con_ct_wq_max and ct_wq_max, all of them or none. */
+enum tls_queue_result tls_queue_add(struct tls_queue *q, const char *bytes, unsigned size);
+
+/* Wipes and frees what waits. */
+void tls_queue_clear(struct tls_queue *q);
+
+/* Bytes that wait in all queues. */
+unsigned long tls_queue_total(void);
+
+/* A piece with room for ROOM bytes that holds SIZE of BYTES. The caller owns it. NULL without memory. */
+struct tls_chunk *tls_chunk_new(const void *bytes, unsigned size, unsigned room);
+
+/* Wipes and frees CHUNK, which may be NULL. */
+void tls_chunk_free(struct tls_chunk *chunk);
+
 /* ------------------------------------------------------------------ connections: tls_server.c ---------- */
 
 enum tls_phase {
@@ -681,13 +716,6 @@ enum tls_phase {
 	TLS_PHASE_HANDSHAKE,
 	TLS_PHASE_ESTABLISHED,
 	TLS_PHASE_CLOSED, /* our close_notify is sent, or an error: nothing more goes out */
-};
-
-/* Bytes that wait in shared memory: cleartext for the end of the handshake, or ciphertext for room in the SIP buffer. */
-struct tls_chunk {
-	struct tls_chunk *next;
-	unsigned room, used;
-	unsigned char bytes[];
 };
 
 /*
@@ -710,17 +738,11 @@ struct tls_connection {
 	bool close_after_queue; /* the sender wants the connection closed behind data that still waits */
 	bool
 		peer_closed; /* its close_notify has come: RFC 8446 section 6.1 lets us go on sending, and asks for ours */
-	bool eof_after_input;                 /* the peer has closed, but not all that came before is delivered */
-	struct tls_chunk *queue, *queue_last; /* cleartext out, oldest first */
-	unsigned queued;                      /* bytes in it */
-	long memory;                          /* shared bytes that belong to it */
-	struct tls_chunk *input;              /* ciphertext in */
-	char *server_name, *server_id;        /* outgoing: what the script chose; NULL: nothing */
-};
-
-struct tls_server_counts {
-	int connections;
-	unsigned long queued; /* bytes of cleartext waiting for handshakes */
+	bool eof_after_input;          /* the peer has closed, but not all that came before is delivered */
+	struct tls_queue queue;        /* cleartext out */
+	long memory;                   /* shared bytes that belong to it */
+	struct tls_chunk *input;       /* ciphertext in */
+	char *server_name, *server_id; /* outgoing: what the script chose; NULL: nothing */
 };
 
 /* Makes what the hooks share. Main process, before the forks, after tls_runtime_start(). Returns 0 or -1 (logged). */
@@ -735,21 +757,6 @@ void tls_server_end(void);
 /* Timer process, once a second: closes connections past a deadline. */
 void tls_server_sweep(unsigned ticks, void *param);
 
-/* Calls EACH for every connection with the list locked: EACH must not block nor call back. Stops when it returns non-zero. */
-void tls_server_walk(int (*each)(struct tls_connection *t, void *arg), void *arg);
-
-/* Has tcp_main close connection ID. Any process that has the host's socket to tcp_main. Returns 0, -1 when there is no such connection. */
-int tls_server_kill(int id);
-
-void tls_server_get_counts(struct tls_server_counts *out);
-
-/*
- * The TLS or WSS connection with the host's ID, its write_lock held, so that it neither changes nor goes; NULL when there is
- * none. tls_server_release() ends that.
- */
-struct tls_connection *tls_server_hold(int id);
-void tls_server_release(struct tls_connection *t);
-
 #ifdef TLS_COMPAT_H /* these need the host's types */
 
 /* The hooks. The contract is the host's tls_hooks.h; what holds in which process stands in tls_server.c. */
@@ -761,6 +768,31 @@ void tls_server_close(struct tcp_connection *c, int fd);
 void tls_server_clean(struct tcp_connection *c);
 
 #endif
+
+/* ------------------------------------------------------------------ all connections: tls_list.c -------- */
+
+/* Main process, before the forks. Returns 0 or -1 (logged). */
+int tls_list_start(void);
+
+/* T must stay until it is removed. Any process, nobody else removes it meanwhile. */
+void tls_list_add(struct tls_connection *t);
+void tls_list_remove(struct tls_connection *t);
+
+/* How many there are. */
+int tls_list_count(void);
+
+/* Calls EACH for every connection with the list locked: EACH must not block nor call back. Stops when it returns non-zero. */
+void tls_list_walk(int (*each)(struct tls_connection *t, void *arg), void *arg);
+
+/* Has tcp_main close connection ID. Any process that has the host's socket to tcp_main. Returns 0, -1 when there is no such connection. */
+int tls_list_kill(int id);
+
+/*
+ * The TLS or WSS connection with the host's ID, its write_lock held, so that it neither changes nor goes; NULL when there is
+ * none. tls_list_release() ends that.
+ */
+struct tls_connection *tls_list_hold(int id);
+void tls_list_release(struct tls_connection *t);
 
 /* ------------------------------------------------------------------ from settings to a generation: tls_load.c */
 

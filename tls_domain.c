@@ -214,6 +214,8 @@ static int on_client_hello(SSL *ssl, int *alert, void *arg)
 		return SSL_CLIENT_HELLO_SUCCESS;
 	d = tls_domain_find(use->domain->generation, &q, &named);
 	if (!named && tls_runtime_options()->unknown_server_name != 0) {
+		ERR_raise_data(ERR_LIB_SSL, SSL_R_TLSV1_UNRECOGNIZED_NAME, "no domain is called %.*s",
+		               (int)q.server_name_length, q.server_name);
 		*alert = SSL_AD_UNRECOGNIZED_NAME;
 		return SSL_CLIENT_HELLO_ERROR;
 	}

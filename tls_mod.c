@@ -177,11 +177,11 @@ static int peer_is_verified(struct sip_msg *msg)
 
 	if (msg->rcv.proto != PROTO_TLS && msg->rcv.proto != PROTO_WSS)
 		return -1;
-	t = tls_server_hold(msg->rcv.proto_reserved1);
+	t = tls_list_hold(msg->rcv.proto_reserved1);
 	if (t == NULL)
 		return -1;
 	verified = t->phase == TLS_PHASE_ESTABLISHED && tls_verify_peer_is_verified(t->ssl);
-	tls_server_release(t);
+	tls_list_release(t);
 	return verified ? 1 : -1;
 }
 

@@ -165,11 +165,11 @@ static int note_id(struct tls_connection *t, void *arg)
 static int collect_ids(struct ids *ids)
 {
 	ids->count = ids->room = 0;
-	tls_server_walk(count_one, &ids->room);
+	tls_list_walk(count_one, &ids->room);
 	ids->id = calloc((size_t)ids->room + 1, sizeof(*ids->id));
 	if (ids->id == NULL)
 		return -1;
-	tls_server_walk(note_id, ids);
+	tls_list_walk(note_id, ids);
 	return 0;
 }
 
@@ -225,12 +225,12 @@ static void add_transport(struct answer *a, const struct tls_connection *t)
 /* 1: cleartext waits for the handshake, 2: the handshake is done. */
 static int flags_of(const struct tls_connection *t)
 {
-	return (t->queued > 0 ? 1 : 0) | (t->phase == TLS_PHASE_ESTABLISHED ? 2 : 0);
+	return (t->queue.bytes > 0 ? 1 : 0) | (t->phase == TLS_PHASE_ESTABLISHED ? 2 : 0);
 }
 
 static void add_buffers(struct answer *a, const struct tls_connection *t)
 {
-	PUT(a, "d", "ct_wq_size", (int)t->queued);
+	PUT(a, "d", "ct_wq_size", (int)t->queue.bytes);
 	PUT(a, "d", "enc_rd_buf", t->input != NULL ? (int)t->input->used : 0);
 	PUT(a, "d", "flags", flags_of(t));
 	PUT(a, "l", "memory", t->memory);
@@ -243,6 +243,7 @@ static void add_crypto(struct answer *a, const struct tls_connection *t)
 	const char *name = t->ssl != NULL ? SSL_get_servername(t->ssl, TLSEXT_NAMETYPE_host_name) : NULL;
 
 	PUT(a, "s", "protocol", established ? SSL_get_version(t->ssl) : "");
+	PUT(a, "s", "compression", established ? tls_compress_name(t->ssl) : "none");
 	PUT(a, "s", "server_name", name != NULL ? name : "");
 	PUT(a, "d", "resumed", established ? SSL_session_reused(t->ssl) : 0);
 	PUT(a, "d", "verified", established && tls_verify_peer_is_verified(t->ssl) ? 1 : 0);
@@ -288,13 +289,13 @@ static void rpc_list(rpc_t *rpc, void *ctx)
 		return;
 	}
 	for (int i = 0; i < ids.count && !a.full; i++) {
-		struct tls_connection *t = tls_server_hold(ids.id[i]);
+		struct tls_connection *t = tls_list_hold(ids.id[i]);
 
 		if (t == NULL)
 			continue;
 		if (wanted_connection(&a, t))
 			add_connection(&a, t);
-		tls_server_release(t);
+		tls_list_release(t);
 	}
 	end_answer(&a);
 	free(ids.id);
@@ -404,18 +405,12 @@ static long max_connections(void)
 
 static long opened_connections(void)
 {
-	struct tls_server_counts counts;
-
-	tls_server_get_counts(&counts);
-	return counts.connections;
+	return tls_list_count();
 }
 
 static long queued_bytes(void)
 {
-	struct tls_server_counts counts;
-
-	tls_server_get_counts(&counts);
-	return (long)counts.queued;
+	return (long)tls_queue_total();
 }
 
 static struct tls_mem_stats memory(void)
@@ -561,7 +556,7 @@ static void rpc_kill(rpc_t *rpc, void *ctx)
 		rpc->fault(ctx, 400, "Which one? Give the id that tls.list shows");
 		return;
 	}
-	if (tls_server_kill(id) != 0)
+	if (tls_list_kill(id) != 0)
 		rpc->fault(ctx, 404, "No TLS connection has the id %d", id);
 	else
 		rpc->rpl_printf(ctx, "Ok. TLS connection %d is being closed.", id);

@@ -543,7 +543,7 @@ static struct tls_connection *hold_connection(const struct sip_msg *msg)
 {
 	if (msg == NULL || (msg->rcv.proto != PROTO_TLS && msg->rcv.proto != PROTO_WSS))
 		return NULL;
-	return tls_server_hold(msg->rcv.proto_reserved1);
+	return tls_list_hold(msg->rcv.proto_reserved1);
 }
 
 /* The certificate that we showed: of a server's several ones the one that this client got. */
@@ -585,7 +585,7 @@ static bool ask(const struct sip_msg *msg, int code, int index, str *out)
 		return false;
 	text = new_text();
 	good = t->ssl != NULL && read_item(t->ssl, code, index, text);
-	tls_server_release(t);
+	tls_list_release(t);
 	if (good) {
 		out->s = text->s;
 		out->len = (int)text->used;

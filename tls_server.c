@@ -25,12 +25,8 @@
 #define REASON_SIZE 320
 #define SWEEP_MAX   128 /* connections that one sweep closes; the next goes on */
 
-/* In shared memory. `lock` guards the list. */
+/* In shared memory. */
 struct shared {
-	gen_lock_t lock;
-	struct tls_connection *first;
-	atomic_int connections;
-	atomic_ulong queued;
 	atomic_uint refused_at; /* ticks of the last complaint about low memory */
 	atomic_bool ending;     /* the server stops: nothing is freed any more */
 };
@@ -98,123 +94,26 @@ static void log_crypto_failure(const struct tls_connection *t, const char *what)
 	log_failure(t, why, what, both);
 }
 
-/* ---- waiting bytes */
+/* ---- what waits for the handshake */
 
-static struct tls_chunk *new_chunk(const void *bytes, unsigned size, unsigned room)
-{
-	struct tls_chunk *chunk = tls_shared_alloc(sizeof(*chunk) + room);
-
-	if (chunk == NULL)
-		return NULL;
-	chunk->room = room;
-	chunk->used = size;
-	memcpy(chunk->bytes, bytes, size);
-	return chunk;
-}
-
-static void drop_chunk(struct tls_chunk *chunk)
-{
-	if (chunk != NULL)
-		OPENSSL_cleanse(chunk->bytes, chunk->used);
-	tls_shared_free(chunk);
-}
-
-static void drop_queue(struct tls_connection *t)
-{
-	while (t->queue != NULL) {
-		struct tls_chunk *next = t->queue->next;
-
-		drop_chunk(t->queue);
-		t->queue = next;
-	}
-	t->queue_last = NULL;
-	atomic_fetch_sub(&shared->queued, t->queued);
-	t->queued = 0;
-}
-
-/* Whether SIZE more bytes may wait for T's handshake; says why not. */
-static bool may_queue(const struct tls_connection *t, unsigned size)
+/* Lets cleartext wait. Returns 0, -1 when too much waits already or memory is short (logged). */
+static int let_wait(struct tls_connection *t, const char *bytes, unsigned size)
 {
 	char reason[REASON_SIZE];
-	unsigned long all = atomic_load(&shared->queued);
 
-	if (t->queued + size <= (unsigned)options()->con_ct_wq_max &&
-	    all + size <= (unsigned long)options()->ct_wq_max)
-		return true;
+	switch (tls_queue_add(&t->queue, bytes, size)) {
+	case TLS_QUEUE_OK: return 0;
+	case TLS_QUEUE_NO_MEMORY:
+		log_failure(t, TLS_STAT_FAILED_MEMORY, "queueing", "no shared memory");
+		return -1;
+	case TLS_QUEUE_FULL: break;
+	}
 	snprintf(
 		reason, sizeof(reason),
-		"%u bytes more to send than may wait for the handshake: %u wait here (con_ct_wq_max %d), %lu everywhere (ct_wq_max %d)",
-		size, t->queued, options()->con_ct_wq_max, all, options()->ct_wq_max);
+		"%u bytes more than may wait for the handshake: %u wait here (con_ct_wq_max %d), %lu everywhere (ct_wq_max %d)",
+		size, t->queue.bytes, options()->con_ct_wq_max, tls_queue_total(), options()->ct_wq_max);
 	log_failure(t, TLS_STAT_QUEUE_REFUSED, "queueing", reason);
-	return false;
-}
-
-/* Appends cleartext to T's queue. Returns 0, -1 when it is full or memory is short (logged). */
-static int queue_add(struct tls_connection *t, const char *bytes, unsigned size)
-{
-	struct tls_chunk *last = t->queue_last;
-	unsigned room = size > (unsigned)options()->ct_wq_blk_size ? size : (unsigned)options()->ct_wq_blk_size;
-
-	if (size == 0)
-		return 0;
-	if (!may_queue(t, size))
-		return -1;
-	if (last != NULL && last->room - last->used >= size) {
-		memcpy(last->bytes + last->used, bytes, size);
-		last->used += size;
-	} else {
-		struct tls_chunk *chunk = new_chunk(bytes, size, room);
-
-		if (chunk == NULL) {
-			log_failure(t, TLS_STAT_FAILED_MEMORY, "queueing", "no shared memory");
-			return -1;
-		}
-		*(last != NULL ? &last->next : &t->queue) = chunk;
-		t->queue_last = chunk;
-	}
-	t->queued += size;
-	atomic_fetch_add(&shared->queued, size);
-	return 0;
-}
-
-/* ---- the list of connections */
-
-static void list_add(struct tls_connection *t)
-{
-	lock_get(&shared->lock);
-	t->next = shared->first;
-	if (t->next != NULL)
-		t->next->previous = t;
-	shared->first = t;
-	lock_release(&shared->lock);
-	atomic_fetch_add(&shared->connections, 1);
-}
-
-static void list_remove(struct tls_connection *t)
-{
-	lock_get(&shared->lock);
-	if (t->previous != NULL)
-		t->previous->next = t->next;
-	else
-		shared->first = t->next;
-	if (t->next != NULL)
-		t->next->previous = t->previous;
-	lock_release(&shared->lock);
-	atomic_fetch_sub(&shared->connections, 1);
-}
-
-void tls_server_walk(int (*each)(struct tls_connection *t, void *arg), void *arg)
-{
-	lock_get(&shared->lock);
-	for (struct tls_connection *t = shared->first; t != NULL && each(t, arg) == 0; t = t->next)
-		;
-	lock_release(&shared->lock);
-}
-
-void tls_server_get_counts(struct tls_server_counts *out)
-{
-	out->connections = atomic_load(&shared->connections);
-	out->queued = atomic_load(&shared->queued);
+	return -1;
 }
 
 /* ---- deadlines */
@@ -374,7 +273,7 @@ int tls_server_open(struct tcp_connection *c, int sock)
 		return -1;
 	}
 	c->extra_data = t;
-	list_add(t);
+	tls_list_add(t);
 	return 0;
 }
 
@@ -385,11 +284,11 @@ void tls_server_clean(struct tcp_connection *c)
 	if (t == NULL || atomic_load(&shared->ending))
 		return;
 	c->extra_data = NULL;
-	list_remove(t);
+	tls_list_remove(t);
 	tls_domain_close(&t->use, t->ssl);
 	tls_generation_unpin(t->generation);
-	drop_queue(t);
-	drop_chunk(t->input);
+	tls_queue_clear(&t->queue);
+	tls_chunk_free(t->input);
 	tls_shared_free(t->server_name);
 	tls_shared_free(t->server_id);
 	tls_shared_free(t);
@@ -483,7 +382,7 @@ static void established(struct tcp_connection *c, struct tls_connection *t)
 /* Encrypts what waited for the handshake. Returns 0, -1 on an error (logged). */
 static int flush_queue(struct tls_connection *t)
 {
-	for (struct tls_chunk *chunk = t->queue; chunk != NULL; chunk = chunk->next) {
+	for (struct tls_chunk *chunk = t->queue.first; chunk != NULL; chunk = chunk->next) {
 		size_t done = 0, taken;
 
 		while (done < chunk->used) {
@@ -494,7 +393,7 @@ static int flush_queue(struct tls_connection *t)
 			done += taken;
 		}
 	}
-	drop_queue(t);
+	tls_queue_clear(&t->queue);
 	return 0;
 }
 
@@ -561,11 +460,11 @@ static int keep_input(struct tls_connection *t, const struct tls_io *io)
 	size_t left = io->in_size - io->in_taken;
 	struct tls_chunk *chunk = NULL;
 
-	if (left > 0 && (chunk = new_chunk(io->in + io->in_taken, (unsigned)left, (unsigned)left)) == NULL) {
+	if (left > 0 && (chunk = tls_chunk_new(io->in + io->in_taken, (unsigned)left, (unsigned)left)) == NULL) {
 		log_failure(t, TLS_STAT_FAILED_MEMORY, "reading", "no shared memory");
 		return -1;
 	}
-	drop_chunk(t->input);
+	tls_chunk_free(t->input);
 	t->input = chunk;
 	return 0;
 }
@@ -716,7 +615,7 @@ static int encode_early(struct tcp_connection *c, struct tls_connection *t, cons
 		flags->f &= (unsigned short)~SND_F_CON_CLOSE;
 		c->send_flags.f &= (unsigned short)~SND_F_CON_CLOSE;
 	}
-	return queue_add(t, bytes, size);
+	return let_wait(t, bytes, size);
 }
 
 /* Encrypts as much of SIZE bytes as goes into one output. Returns the bytes taken, -1 on an error (logged). */
@@ -794,71 +693,7 @@ void tls_server_close(struct tcp_connection *c, int fd)
 	lock_release(&c->write_lock);
 }
 
-/* ---- from outside: sweep, kill, hold */
-
-/* Hands our reference to C to tcp_main together with the wish to close it. Returns 0 or -1. */
-static int ask_to_close(struct tcp_connection *c)
-{
-	long request[2] = {(long)c, CONN_EOF};
-
-	if (unix_tcp_sock >= 0 && send_all(unix_tcp_sock, request, sizeof(request)) > 0)
-		return 0;
-	c->state = S_CONN_BAD; /* the next that touches it closes it */
-	c->timeout = get_ticks_raw();
-	return -1;
-}
-
-/* Gives a reference back; the last one goes through tcp_main, which alone may free. */
-static void put(struct tcp_connection *c)
-{
-	if (!tcpconn_put(c))
-		return;
-	tcpconn_ref(c);
-	if (ask_to_close(c) != 0)
-		LM_ERR("connection %d cannot be freed in this process\n", c->id);
-}
-
-static struct tls_connection *tls_of(const struct tcp_connection *c)
-{
-	return c->type == PROTO_TLS || c->type == PROTO_WSS ? c->extra_data : NULL;
-}
-
-int tls_server_kill(int id)
-{
-	struct tcp_connection *c = tcpconn_get(id, NULL, 0, NULL, 0);
-
-	if (c == NULL)
-		return -1;
-	if (tls_of(c) == NULL) {
-		put(c);
-		return -1;
-	}
-	if (ask_to_close(c) != 0)
-		put(c);
-	return 0;
-}
-
-struct tls_connection *tls_server_hold(int id)
-{
-	struct tcp_connection *c = id > 0 ? tcpconn_get(id, NULL, 0, NULL, 0) : NULL;
-
-	if (c == NULL)
-		return NULL;
-	lock_get(&c->write_lock);
-	if (tls_of(c) != NULL)
-		return c->extra_data;
-	lock_release(&c->write_lock);
-	put(c);
-	return NULL;
-}
-
-void tls_server_release(struct tls_connection *t)
-{
-	struct tcp_connection *c = t->tcp;
-
-	lock_release(&c->write_lock);
-	put(c);
-}
+/* ---- the sweep */
 
 /* Whether the peer has not taken what waits for it for longer than send_timeout allows. */
 static bool send_stalled(const struct tcp_connection *c, unsigned now)
@@ -899,9 +734,9 @@ void tls_server_sweep(unsigned ticks, void *param)
 
 	(void)ticks;
 	(void)param;
-	tls_server_walk(sweep_one, &s);
+	tls_list_walk(sweep_one, &s);
 	for (int i = 0; i < s.count; i++)
-		tls_server_kill(s.ids[i]);
+		tls_list_kill(s.ids[i]);
 }
 
 /* ---- life cycle */
@@ -909,8 +744,8 @@ void tls_server_sweep(unsigned ticks, void *param)
 int tls_server_start(void)
 {
 	shared = tls_shared_alloc(sizeof(*shared));
-	if (shared != NULL && lock_init(&shared->lock) != NULL)
-		return 0;
+	if (shared != NULL)
+		return tls_queue_start() == 0 ? tls_list_start() : -1;
 	LM_ERR("no shared memory; give the host more with -m\n");
 	return -1;
 }
