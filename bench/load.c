@@ -230,7 +230,7 @@ static void conn_remember_error(enum reason why, const char *detail)
 	         text[0] ? ", " : "", text);
 }
 
-/* Frees what a connection holds and gives its slot back; `abort` breaks it with an RST. */
+/* Frees what a connection holds and gives its slot back; `abort_it` breaks it with an RST. */
 static void conn_release(struct conn *c, bool abort_it)
 {
 	struct linger hard = {.l_onoff = 1, .l_linger = 0};
@@ -724,7 +724,8 @@ static uint64_t run(void)
 
 static void print_percentiles(const char *name, struct samples *s)
 {
-	qsort(s->us, s->count, sizeof(*s->us), compare_us);
+	if (s->count)
+		qsort(s->us, s->count, sizeof(*s->us), compare_us);
 	printf("\"%s\": {\"p50\": %u, \"p90\": %u, \"p99\": %u, \"max\": %u}, ", name, samples_at(s, 0.5),
 	       samples_at(s, 0.9), samples_at(s, 0.99), samples_at(s, 1.0));
 }

@@ -366,6 +366,29 @@ def test_key_update(host):
         process.stdout.close()
 
 
+# -- beside other users of the library ------------------------------------------------------------------------
+
+LITTER = """
+request_route {
+	crypto_aes_decrypt("bm8gY2lwaGVyIHRleHQgYXQgYWxsLCBidXQgbG9uZw==", "a key", "$var(nothing)");
+	sl_send_reply("200", "OK");
+	exit;
+}
+"""
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_errors_that_another_module_leaves(start_host, certs, version):
+    """A failed call of another module leaves its error in the worker's queue: it is not taken for ours."""
+    host = start_host(modparams=certs.server_ec.params(), modules=["crypto.so"], script=LITTER, tcp_children=1)
+    for _ in range(5):
+        with connect(host.port(), version) as client:
+            for i in range(10):
+                client.send(sip.request(cseq=i + 1), step=60)
+                assert client.message().status == 200
+    assert "crypto" in host.log(), "the other module did not fail: the test says nothing"
+
+
 # -- what is told about connections --------------------------------------------------------------------------
 
 def test_list_and_info(host):
