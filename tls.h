@@ -327,16 +327,17 @@ int tls_mem_start(const struct tls_mem_source *source);
 void tls_mem_set_slot(int process);
 
 /*
+ * From now on LIBCTX is the default library context inside a scope. Not everything in OpenSSL passes on the context that it was given: 3.0
+ * decodes the peer's certificate in a session ticket with the default one, and would tie a shared key to what only one process has.
+ */
+void tls_mem_set_library(struct ossl_lib_ctx_st *libctx);
+
+/*
  * Between these two, what this thread allocates through OpenSSL is shared. They nest. Freeing and resizing go by the
  * block's address and never need a scope.
  */
 void tls_mem_enter(void);
 void tls_mem_leave(void);
-
-/* Leaves every scope of this thread and returns how deep it was, for tls_mem_resume(). For calls to code that
- * may use OpenSSL for itself. */
-int tls_mem_suspend(void);
-void tls_mem_resume(int depth);
 
 /*
  * A shared block, zeroed; no scope needed. NULL when there is no memory. The caller owns it and frees it with
@@ -694,7 +695,10 @@ enum tls_queue_result { TLS_QUEUE_OK, TLS_QUEUE_FULL, TLS_QUEUE_NO_MEMORY };
 /* Main process, before the forks. Returns 0 or -1 (logged). */
 int tls_queue_start(void);
 
-/* Appends SIZE bytes within con_ct_wq_max and ct_wq_max, all of them or none. */
+/*
+ * Appends SIZE bytes within con_ct_wq_max and ct_wq_max, all of them or none. The first message may be larger than con_ct_wq_max: whoever opens a
+ * connection to send it has no other way.
+ */
 enum tls_queue_result tls_queue_add(struct tls_queue *q, const char *bytes, unsigned size);
 
 /* Wipes and frees what waits. */

@@ -39,6 +39,9 @@ static struct counters *counters;           /* SLOTS of them, in shared memory *
 static unsigned slot;
 static atomic_long private_bytes; /* of this process's own world, with malloc's rounding */
 static _Thread_local int scope __attribute__((tls_model("initial-exec")));
+
+static OSSL_LIB_CTX *library; /* the default one inside a scope */
+static _Thread_local OSSL_LIB_CTX *outside __attribute__((tls_model("initial-exec")));
 static _Thread_local long balance
 	__attribute__((tls_model("initial-exec"))); /* shared bytes, less those given back */
 
@@ -174,27 +177,21 @@ void tls_mem_set_slot(int process)
 	slot = (unsigned)process % SLOTS;
 }
 
+void tls_mem_set_library(OSSL_LIB_CTX *of_scope)
+{
+	library = of_scope;
+}
+
 void tls_mem_enter(void)
 {
-	scope++;
+	if (scope++ == 0 && library != NULL)
+		outside = OSSL_LIB_CTX_set0_default(library);
 }
 
 void tls_mem_leave(void)
 {
-	scope--;
-}
-
-int tls_mem_suspend(void)
-{
-	int depth = scope;
-
-	scope = 0;
-	return depth;
-}
-
-void tls_mem_resume(int depth)
-{
-	scope = depth;
+	if (--scope == 0 && library != NULL)
+		OSSL_LIB_CTX_set0_default(outside);
 }
 
 void *tls_shared_alloc(size_t size)

@@ -129,22 +129,21 @@ static void scopes_nest(void **state)
 	OPENSSL_free(q);
 }
 
-static void a_suspended_scope_is_private(void **state)
+static void the_default_library_context_is_the_scopes_own(void **state)
 {
-	int depth;
-	void *p, *q;
+	OSSL_LIB_CTX *own = OSSL_LIB_CTX_new(), *before;
 
 	(void)state;
+	tls_mem_set_library(own);
 	tls_mem_enter();
-	depth = tls_mem_suspend();
-	p = OPENSSL_malloc(1);
-	tls_mem_resume(depth);
-	q = OPENSSL_malloc(1);
+	tls_mem_enter();
 	tls_mem_leave();
-	assert_false(arena_contains(p));
-	assert_true(arena_contains(q));
-	OPENSSL_free(p);
-	OPENSSL_free(q);
+	assert_ptr_equal(OSSL_LIB_CTX_set0_default(NULL), own);
+	tls_mem_leave();
+	before = OSSL_LIB_CTX_set0_default(NULL);
+	assert_ptr_not_equal(before, own);
+	tls_mem_set_library(NULL);
+	OSSL_LIB_CTX_free(own);
 }
 
 static void a_block_stays_in_its_world_when_resized(void **state)
@@ -287,7 +286,7 @@ int main(void)
 		cmocka_unit_test(outside_a_scope_memory_is_private),
 		cmocka_unit_test(inside_a_scope_memory_is_shared),
 		cmocka_unit_test(scopes_nest),
-		cmocka_unit_test(a_suspended_scope_is_private),
+		cmocka_unit_test(the_default_library_context_is_the_scopes_own),
 		cmocka_unit_test(a_block_stays_in_its_world_when_resized),
 		cmocka_unit_test(a_resize_without_memory_leaves_the_block),
 		cmocka_unit_test(odd_sizes_are_answered_as_libc_does),
