@@ -70,7 +70,7 @@ enum tls_queue_result tls_queue_add(struct tls_queue *q, const char *bytes, unsi
 
 	if (size == 0)
 		return TLS_QUEUE_OK;
-	if (q->bytes + size > (unsigned)o->con_ct_wq_max ||
+	if ((q->bytes > 0 && q->bytes + size > (unsigned)o->con_ct_wq_max) ||
 	    tls_queue_total() + size > (unsigned long)o->ct_wq_max)
 		return TLS_QUEUE_FULL;
 	chunk = chunk_for(q, size, (unsigned)o->ct_wq_blk_size);

@@ -134,14 +134,15 @@ def test_big_messages(host, peer, version, size):
     assert to.requests[1].body == sip.cut(data)[0].body
 
 
-def test_big_message_as_first_of_a_connection(host, peer):
-    """It waits for the handshake as a whole: no more than con_ct_wq_max, 64 KB by default."""
+@pytest.mark.parametrize("size", [60000, 150000])
+def test_big_message_as_first_of_a_connection(host, peer, size):
+    """It waits for the handshake as a whole, even when it is larger than con_ct_wq_max, 64 KB by default."""
     to = peer()
     with connect(host.port()) as client:
-        data = sip.request(size=60000, headers=headers(to))
+        data = sip.request(size=size, headers=headers(to))
         client.send(data)
         assert client.message().status == 200
-    assert len(to.requests[0].body) > 59000
+    assert to.requests[0].body == sip.cut(data)[0].body
 
 
 def test_messages_wait_for_the_handshake_in_order(host, peer):
