@@ -29,7 +29,7 @@ struct sip_msg;
 
 #define TLS_FORMAT(fmt, first) __attribute__((format(printf, fmt, first)))
 
-/* ------------------------------------------------------------------ settings: tls_config.c ------------- */
+/* ------------------------------------- settings: tls_settings.c, tls_report.c, tls_config.c ------------- */
 
 enum tls_role { TLS_SERVER, TLS_CLIENT };
 
@@ -148,8 +148,8 @@ struct tls_choice {
 };
 
 /*
- * One setting. This table is the only place that binds a name to a field: parsing, presets, inheritance,
- * checks, run-time configuration, printing, freeing and the reference in doc/ walk it.
+ * One setting. This table is the only place that binds a name to a field: parsing, presets, checks,
+ * run-time configuration, printing, freeing and the reference in doc/ walk it.
  */
 struct tls_setting {
 	const char *name;
@@ -212,14 +212,22 @@ struct tls_section {
 	enum tls_role role;
 	enum tls_section_kind kind;
 	struct tls_address address;
-	int line;       /* of the section's head, 0: no file */
-	int *set_lines; /* line at which each row of the table was set, 0: not set here */
+	const char *file; /* that it stands in, of the configuration's; NULL: no file */
+	int line;         /* of the section's head, 0: no file */
+	int *set_lines;   /* line at which each row of the table was set, 0: not set here */
 	struct tls_settings settings;
 };
 
-/* Sections in the file's order; both default sections are always there, in whatever order. */
+/* A file that was read. */
+struct tls_config_file {
+	struct tls_config_file *next;
+	char name[];
+};
+
+/* Sections in the files' order; both default sections are always there, in whatever order. */
 struct tls_config {
-	char *file; /* NULL: made from module parameters */
+	char *file; /* what it was read from, a file or a folder; NULL: made from module parameters */
+	struct tls_config_file *files;
 	struct tls_section *sections;
 };
 
@@ -233,16 +241,13 @@ int tls_settings_preset(struct tls_settings *s);
 /* Sets every unset string and integer of O to its preset; text presets are not copied. */
 void tls_options_preset(struct tls_options *o);
 
-/* Sets every unset field of S to FROM's (strings: a copy). Returns 0, -1 when memory is short. */
-int tls_settings_inherit(struct tls_settings *s, const struct tls_settings *from);
-
 /* Frees the strings of S and sets every field to "unset". */
 void tls_settings_free(struct tls_settings *s);
 
 /* Copies S to TO, which is taken as uninitialised. Returns 0, -1 when memory is short. */
 int tls_settings_copy(struct tls_settings *to, const struct tls_settings *s);
 
-/* The row called NAME (name or alias, case as written in the table) with all of FLAGS, NULL: none. */
+/* The row called NAME (name or alias, in any case) with all of FLAGS, NULL: none. */
 const struct tls_setting *tls_setting_find(const char *name, unsigned flags);
 
 /*
@@ -262,21 +267,23 @@ const char *tls_setting_print(const struct tls_setting *row, const void *base, c
 void tls_modparam_check(const struct tls_settings *s, const struct tls_options *o, struct tls_report *r);
 
 /*
- * Reads the domains' file PATH. TEXT, SIZE: its content. Presets fill what neither a section nor its role's
- * default section sets; relative paths stay as they are written. Every problem of the file is reported, not only the
- * first. Returns the configuration (free it with tls_config_free()) even when R then holds errors; NULL only
- * when memory is short.
+ * Reads TEXT, the SIZE bytes of the domains' file PATH. Presets fill what a section does not set; relative paths stay
+ * as they are written. Every problem of the file is reported, not only the first. Returns the configuration (free it
+ * with tls_config_free()) even when R then holds errors; NULL only when memory is short.
  */
 struct tls_config *tls_config_parse(const char *path, const char *text, size_t size, struct tls_report *r);
 
-/* As tls_config_parse(), from the file itself. NULL when it cannot be read (reported). */
+/*
+ * As tls_config_parse(), from the file itself; when PATH is a folder, from all regular files in it, in the order of
+ * their names, as one configuration. NULL when it, or a file in it, cannot be read (reported).
+ */
 struct tls_config *tls_config_read(const char *path, struct tls_report *r);
 
 /* The configuration that module parameters alone make: the two default sections, both from S. */
 struct tls_config *tls_config_from_params(const struct tls_settings *s);
 
 /*
- * Makes every path of CFG absolute: "/..." stays, "./..." and "../..." are relative to WORK_DIR, all else to
+ * Makes every path of CFG absolute: "/..." stays, what begins with "." is relative to WORK_DIR, all else to
  * MAIN_DIR, the folder of the main configuration file. Returns 0, -1 when memory is short.
  */
 int tls_config_resolve(struct tls_config *cfg, const char *main_dir, const char *work_dir);

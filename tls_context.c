@@ -27,7 +27,7 @@ struct builder {
 
 static struct tls_origin origin(const struct builder *b, const char *setting)
 {
-	struct tls_origin from = {.file = b->cfg->file, .line = b->section->line, .setting = setting};
+	struct tls_origin from = {.file = b->section->file, .line = b->section->line, .setting = setting};
 	const struct tls_setting *row = tls_setting_find(setting, TLS_OF_DOMAIN);
 	int line = row != NULL && b->section->set_lines != NULL ? b->section->set_lines[row - tls_settings_table]
 	                                                        : 0;
@@ -318,7 +318,7 @@ static int no_context(const struct builder *b)
 {
 	char reason[256];
 
-	tls_report_add(b->r, TLS_ERROR, b->cfg->file, b->section->line, NULL,
+	tls_report_add(b->r, TLS_ERROR, b->section->file, b->section->line, NULL,
 	               "no context for a domain: %s; %zu KB of shared memory are free",
 	               tls_init_errors(reason, sizeof(reason)), tls_mem_available() / 1024);
 	return -1;

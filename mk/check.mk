@@ -3,7 +3,7 @@
 # A unit test is one file, test/unit/test_NAME.c, with cmocka. A comment in it names what is linked with it,
 # sources of this project and flags for the linker:
 #
-#     /* links: tls_config.c test/unit/fake_host.c -Wl,--wrap=malloc */
+#     /* links: tls_mem.c test/unit/fake_host.c -Wl,--wrap=malloc */
 
 .PHONY: check check-style check-unit check-asan check-fuzz check-server
 check: deps-check
@@ -46,8 +46,8 @@ $(foreach t,$(UNIT_TESTS),$(eval LINKS := $(call links,test/unit/$(t).c)) \
 	$(eval $(call unit_program,$(BUILD)/asan,$(t),$(filter %.c,$(LINKS)),$(filter-out %.c,$(LINKS)),$(SANITIZERS))))
 endif
 
-# A fuzzer is one file too, test/fuzz/fuzz_NAME.c, with inputs in test/fuzz/corpus/NAME. The check runs those inputs;
-# make fuzz looks for new ones, FUZZ_SECONDS for each fuzzer.
+# A fuzzer is one file too, test/fuzz/fuzz_NAME.c, with inputs in test/fuzz/corpus/NAME and words in
+# test/fuzz/NAME.dict. The check runs those inputs, and new ones for a moment; make fuzz does so for FUZZ_SECONDS.
 FUZZERS := $(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/fuzz_*.c))
 FUZZ_SECONDS := 60
 
@@ -59,7 +59,7 @@ $(BUILD)/fuzz/%: test/fuzz/%.c $(wildcard *.h tls_*.c) $(BUILD)/obj/flags
 .PHONY: fuzz
 fuzz: $(FUZZERS:%=$(BUILD)/fuzz/%)
 	$(foreach f,$(FUZZERS),mkdir -p $(BUILD)/fuzz/found/$(f) && $(BUILD)/fuzz/$(f) -max_total_time=$(FUZZ_SECONDS) \
-		$(addprefix -dict=,$(wildcard test/fuzz/$(f:fuzz_%=%).dict)) \
+		-artifact_prefix=$(BUILD)/fuzz/$(f)- $(addprefix -dict=,$(wildcard test/fuzz/$(f:fuzz_%=%).dict)) \
 		$(BUILD)/fuzz/found/$(f) test/fuzz/corpus/$(f:fuzz_%=%) &&) true
 
 .SECONDARY:

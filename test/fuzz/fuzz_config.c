@@ -1,11 +1,8 @@
-/* sources: tls_config.c */
+/* links: tls_config.c tls_settings.c tls_report.c */
 /*
  * fuzz_config.c - any bytes as tls.cfg
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
- *
- * clang -g -O1 -fsanitize=fuzzer,address,undefined -I. test/fuzz/fuzz_config.c tls_config.c -o fuzz_config
- * ./fuzz_config -dict=test/fuzz/config.dict test/fuzz/corpus/config
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,16 +38,51 @@ static void check_round_trip(const struct tls_setting *row, const struct tls_set
 	tls_settings_free(&other);
 }
 
+/* What a section of a role holds that sets nothing. */
+static struct tls_settings presets[2];
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	(void)argc;
+	(void)argv;
+	for (int role = TLS_SERVER; role <= TLS_CLIENT; role++) {
+		tls_settings_init(&presets[role]);
+		REQUIRE(tls_settings_preset(&presets[role]) == 0);
+	}
+	free(presets[TLS_CLIENT].certificate);
+	presets[TLS_CLIENT].certificate = NULL;
+	return 0;
+}
+
+/* What a section does not set is preset, whatever the other sections are. */
+static void check_preset(const struct tls_section *section, const struct tls_setting *row)
+{
+	bool is_switch = strcmp(row->name, "verify_certificate") == 0 ||
+	                 strcmp(row->name, "require_certificate") == 0;
+	char got[64], wanted[64];
+
+	if (section->set_lines[row - tls_settings_table] != 0 ||
+	    (is_switch && section->settings.verify_client != TLS_VERIFY_CLIENT_UNSET))
+		return;
+	tls_setting_print(row, &presets[section->role], wanted, sizeof(wanted));
+	REQUIRE(strcmp(tls_setting_print(row, &section->settings, got, sizeof(got)), wanted) == 0);
+}
+
 static void check_section(const struct tls_section *section)
 {
 	char name[300];
 
+	REQUIRE(section->file != NULL && strcmp(section->file, "f") == 0);
 	REQUIRE(section->settings.method >= TLS_METHOD_ANY && section->settings.method < TLS_METHOD_SSL2);
 	REQUIRE(section->settings.verify_depth >= 0);
+	REQUIRE(section->settings.server_name_mode >= 0 && section->settings.server_name_mode <= 2);
 	REQUIRE(tls_section_name(section, name, sizeof(name)) == name && strlen(name) > 0);
-	for (const struct tls_setting *row = tls_settings_table; row->name != NULL; row++)
-		if ((row->flags & TLS_OF_DOMAIN) != 0)
-			check_round_trip(row, &section->settings);
+	for (const struct tls_setting *row = tls_settings_table; row->name != NULL; row++) {
+		if ((row->flags & TLS_OF_DOMAIN) == 0)
+			continue;
+		check_preset(section, row);
+		check_round_trip(row, &section->settings);
+	}
 }
 
 /* Every path is absolute after tls_config_resolve(). */

@@ -1,4 +1,4 @@
-/* sources: tls_config.c */
+/* links: tls_config.c tls_settings.c tls_report.c */
 /*
  * test_config.c - the settings table and the parser of tls.cfg
  *
@@ -24,7 +24,7 @@
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define FILE_NAME    "etc/tls.cfg"
 
-/* ---- an allocator that fails when it is told to; volatile, as compilers know what malloc() reads */
+/* ---- an allocator that fails when it is told to, for the C library too; volatile, as compilers know malloc() */
 
 void *__interceptor_malloc(size_t size)
 	__attribute__((weak)); /* the address sanitizer's, where it is linked in */
@@ -32,7 +32,7 @@ void *__interceptor_malloc(size_t size)
 static volatile int fail_after = -1; /* so many allocations succeed, all later ones fail; -1: none fails */
 static volatile bool failed;
 
-void *malloc(size_t size)
+__attribute__((visibility("default"))) void *malloc(size_t size)
 {
 	static void *(*next)(size_t);
 
@@ -270,7 +270,7 @@ static void test_table_rows_are_sound(void **state)
 	for (const struct tls_setting *row = tls_settings_table; row->name != NULL; row++) {
 		assert_non_null(row->meaning);
 		assert_true(strchr(row->meaning, '\n') == NULL && strlen(row->meaning) > 10);
-		assert_true((row->choices != NULL) == (row->type == TLS_CHOICE));
+		assert_true((row->choices != NULL) == (row->type == TLS_CHOICE || row->type == TLS_BOOL));
 		assert_true(row->min <= row->max);
 		if (row != tls_settings_table && (row->flags & TLS_OF_DOMAIN) != 0)
 			assert_true((row[-1].flags & TLS_OF_DOMAIN) != 0); /* walks end with the last of a domain */
@@ -290,7 +290,7 @@ static void test_find(void **state)
 	(void)state;
 	assert_ptr_equal(tls_setting_find("method", TLS_IN_FILE),
 	                 tls_setting_find("tls_method", TLS_IN_MODPARAM));
-	assert_null(tls_setting_find("Method", 0));
+	assert_ptr_equal(tls_setting_find("Method", 0), tls_setting_find("TLS_METHOD", 0));
 	assert_null(tls_setting_find("send_timeout", TLS_IN_FILE));
 	assert_null(tls_setting_find("", 0));
 	assert_non_null(tls_setting_find("private_key_password", TLS_SECRET | TLS_IN_FILE));
@@ -336,17 +336,20 @@ static const struct value {
 	{"verify_certificate", "2", NULL, "\"2\" is not known; allowed: yes, no, true, false, on, off, 1, 0"},
 	{"verify_certificate", "optional", NULL, "\"optional\" is not known; allowed: yes, no"},
 	{"verify_depth", "0", "0", NULL},
-	{"verify_depth", "1000", "1000", NULL},
-	{"verify_depth", "1001", NULL, "\"1001\" is out of range; allowed: 0 to 1000"},
-	{"verify_depth", "-1", NULL, "\"-1\" is out of range; allowed: 0 to 1000"},
+	{"verify_depth", "100000", "100000", NULL},
+	{"verify_depth", "010", "10", NULL},
+	{"verify_depth", "-1", NULL, "\"-1\" is out of range; allowed: 0 or more"},
 	{"verify_depth", "4294967296", NULL, "\"4294967296\" is out of range"},
 	{"verify_depth", "99999999999999999999", NULL, "\"99999999999999999999\" is out of range"},
-	{"verify_depth", "nine", NULL, "\"nine\" is not a whole number; allowed: 0 to 1000"},
+	{"verify_depth", "nine", NULL, "\"nine\" is not a whole number; allowed: 0 or more"},
 	{"verify_depth", "9x", NULL, "\"9x\" is not a whole number"},
 	{"verify_depth", "9.5", NULL, "\"9.5\" is not a whole number"},
 	{"verify_depth", "", NULL, "\"\" is not a whole number"},
 	{"server_name_mode", "2", "2", NULL},
-	{"server_name_mode", "3", NULL, "\"3\" is out of range; allowed: 0 to 2"},
+	{"server_name_mode", "3", "0", "\"3\" counts as 0; allowed: 0 to 2"},
+	{"server_name_mode", "-1", "0", "\"-1\" counts as 0; allowed: 0 to 2"},
+	{"server_name_mode", "99999999999999999999", "0", "\"99999999999999999999\" counts as 0"},
+	{"server_name_mode", "one", NULL, "\"one\" is not a whole number; allowed: 0 to 2"},
 	{"send_timeout", "1", "1", NULL},
 	{"send_timeout", "0", NULL, "\"0\" is out of range; allowed: 1 to 134217727 s"},
 	{"handshake_timeout", "134217727", "134217727", NULL},
@@ -365,7 +368,8 @@ static const struct value {
 	{"ssl_release_buffers", "2", NULL, "\"2\" is out of range; allowed: -1 to 1"},
 	{"tls_log", "10", "10", NULL},
 	{"tls_log", "-5", "-5", NULL},
-	{"keylog_mode", "16", NULL, "\"16\" is out of range; allowed: 0 to 15"},
+	{"keylog_mode", "31", "31", NULL},
+	{"keylog_mode", "32", NULL, "\"32\" is out of range; allowed: 0 to 31"},
 	{"init_mode", "-7", "-7", NULL},
 	{"certificate", "a b.pem", "a b.pem", NULL},
 	{"certificate", "bad\nname.pem", NULL,
@@ -468,11 +472,10 @@ static void test_settings_life(void **state)
 	assert_int_equal(b.verify_depth, 3);
 	assert_int_equal(b.method, TLS_METHOD_UNSET);
 
-	tls_settings_init(&c);
+	assert_int_equal(tls_settings_copy(&c, &a), 0);
 	assert_int_equal(tls_setting_parse(row_named("ca_list"), &c, "own.pem", NULL, NULL, 0), 0);
-	assert_int_equal(tls_settings_inherit(&c, &a), 0);
 	assert_text(c.ca_list, "own.pem");
-	assert_int_equal(c.verify_depth, 3);
+	assert_text(a.ca_list, "ca2.pem");
 	assert_int_equal(tls_settings_preset(&c), 0);
 	assert_int_equal(c.verify_depth, 3);
 	assert_int_equal(c.method, TLS_METHOD_1_2_PLUS);
@@ -522,7 +525,7 @@ static void test_modparam_check(void **state)
 	assert_null(r.first);
 
 	p.settings.verify_depth = -3;
-	p.settings.method = 77;
+	p.settings.server_name_mode = 7;
 	p.settings.verify_certificate = 2;
 	p.options.send_timeout = 0;
 	p.options.ssl_max_send_fragment = 100;
@@ -531,13 +534,13 @@ static void test_modparam_check(void **state)
 	p.options.rand_engine = "krand";
 	p.options.config = "a\nb";
 	tls_modparam_check(&p.settings, &p.options, &r);
-	assert_int_equal(r.errors, 5);
-	assert_int_equal(r.warnings, 4);
+	assert_int_equal(r.errors, 4);
+	assert_int_equal(r.warnings, 5);
 	assert_report(
 		&r, (const char *[]){
-				"parameter tls_method: 77 is not known; allowed: TLSv1.2+",
 				"parameter verify_certificate: 2 counts as 1; allowed: 0, 1",
-				"parameter verify_depth: -3 is out of range; allowed: 0 to 1000",
+				"parameter verify_depth: -3 is out of range; allowed: 0 or more",
+				"parameter server_name_mode: 7 counts as 0; allowed: 0 to 2",
 				"parameter send_timeout: 0 is out of range; allowed: 1 to 134217727 s",
 				"parameter ssl_max_send_fragment: 100 is out of range; allowed: -1 or 512 to 16384 bytes",
 				"parameter config: \"a?b\" holds a control character",
@@ -561,6 +564,7 @@ static void test_from_params(void **state)
 	s.crl = "";
 	s.verify_client = TLS_VERIFY_CLIENT_OPTIONAL;
 	s.require_certificate = 1;
+	s.server_name_mode = 5;
 	cfg = tls_config_from_params(&s);
 	assert_non_null(cfg);
 	assert_null(cfg->file);
@@ -574,8 +578,10 @@ static void test_from_params(void **state)
 		assert_int_equal(got->method, TLS_METHOD_1_2_PLUS);
 		assert_int_equal(got->verify_certificate, 1);
 		assert_int_equal(got->require_certificate, 0);
+		assert_int_equal(got->server_name_mode, TLS_NAME_EXACT);
 	}
 	assert_null(cfg->sections->next->next);
+	assert_null(cfg->sections->file);
 	assert_int_equal(cfg->sections->line, 0);
 	assert_int_equal(cfg->sections->set_lines[0], 0);
 	tls_config_free(cfg);
@@ -594,6 +600,7 @@ static void test_heads(void **state)
 		{"[server:any]", "server:any"},
 		{"[client:any]", "client:any"},
 		{"[SERVER:Any] # any", "server:any"},
+		{"[server:any]# [1]", "server:any"},
 		{"  [ server :\tany ]  ", "server:any"},
 		{"[server:127.0.0.1:5061]", "server:127.0.0.1:5061"},
 		{"[client: 127.0.0.1 : 5061 ]", "client:127.0.0.1:5061"},
@@ -647,8 +654,12 @@ static void test_bad_heads(void **state)
 		{"[]", "[]\": a section begins with \"server:\" or \"client:\"; allowed: [server:default], "},
 		{"[servr:default]", "[servr:default]\": a section begins with"},
 		{"[server]", "[server]\": a section begins with"},
+		{"[ser ver:any]", "[ser ver:any]\": a section begins with"},
 		{"[serverdefault:any]", "[serverdefault:any]\": a section begins with"},
-		{"[server:", "[server:\": \"\" is not an IPv4 address; allowed: [server:default], "},
+		{"[server:", "[server:\": the closing \"]\" is missing; allowed: [server:default], "},
+		{"[server:]", "[server:]\": \"\" is not an IPv4 address; allowed: [server:default], "},
+		{"[server:any any]", "[server:any any]\": \"any any\" is not an IPv4 address"},
+		{"[server:1.2.3 .4]", "[server:1.2.3 .4]\": \"1.2.3 .4\" is not an IPv4 address"},
 		{"[server:defaults]", "[server:defaults]\": \"defaults\" is not an IPv4 address"},
 		{"[server:example.org:5061]", "[server:example.org:5061]\": \"example.org\" is not an IPv4 address"},
 		{"[server:1.2.3:5061]", "[server:1.2.3:5061]\": \"1.2.3\" is not an IPv4 address"},
@@ -656,15 +667,17 @@ static void test_bad_heads(void **state)
 		{"[server:::1:5061]", "[server:::1:5061]\": \"\" is not an IPv4 address"},
 		{"[server:[::g]:5061]", "[server:[::g]:5061]\": \"::g\" is not an IPv6 address"},
 		{"[server:[1.2.3.4]:5061]", "[server:[1.2.3.4]:5061]\": \"1.2.3.4\" is not an IPv6 address"},
-		{"[server:[::1", "[server:[::1\": the \"]\" after the IPv6 address is missing"},
-		{"[server:[::1:5061]", "[server:[::1:5061]\": the closing \"]\" is missing"},
+		{"[server:[::1", "[server:[::1\": the closing \"]\" is missing"},
+		{"[server:[::1:5061]", "[server:[::1:5061]\": the \"]\" after the IPv6 address is missing"},
+		{"[server:[::1]5061]", "[server:[::1]5061]\": \"5061\" is not a port"},
 		{"[server:1.2.3.4:65536]",
 	     "[server:1.2.3.4:65536]\": \"65536\" is not a port; allowed: 1 to 65535, and 0"},
 		{"[server:1.2.3.4:]", "[server:1.2.3.4:]\": \"\" is not a port"},
 		{"[server:1.2.3.4:x]", "[server:1.2.3.4:x]\": \"x\" is not a port"},
 		{"[server:1.2.3.4:-1]", "[server:1.2.3.4:-1]\": \"-1\" is not a port"},
 		{"[server:1.2.3.4:000005061]", "[server:1.2.3.4:000005061]\": \"000005061\" is not a port"},
-		{"[server:default:5061]", "[server:default:5061]\": the closing \"]\" is missing"},
+		{"[server:1.2.3.4:50 61]", "[server:1.2.3.4:50 61]\": \"50 61\" is not a port"},
+		{"[server:default:5061]", "[server:default:5061]\": \"default\" is not an IPv4 address"},
 		{"[server:default", "[server:default\": the closing \"]\" is missing; allowed: [server:default], "},
 		{"[server:default # ]", "[server:default\": the closing \"]\" is missing"},
 		{"[server:default] x", "[server:default] x\": \"x\" after the section's head; allowed: a comment"},
@@ -781,7 +794,7 @@ static void test_bad_lines(void **state)
 		{"\xffgarbage\x01\x02", "\"\xffgarbage??\" is not understood"},
 		{"verify_depth =", "verify_depth: the value is missing; write \"\" for none"},
 		{"crl = # none", "crl: the value is missing; write \"\" for none"},
-		{"Verify_Depth = x", "Verify_Depth: \"x\" is not a whole number; allowed: 0 to 1000"},
+		{"Verify_Depth = x", "Verify_Depth: \"x\" is not a whole number; allowed: 0 or more"},
 		{"verify_certificate = yes please",
 	     "verify_certificate: \"yes please\" is not known; allowed: yes, no"},
 		{"method = SSLv2", "method: SSLv2 is broken and prohibited by RFC 6176; use TLSv1.2+"},
@@ -843,9 +856,9 @@ static void test_end_of_file(void **state)
 	assert_problem("[server:any]\ncrl = \"x\\", FILE_NAME ":2: crl: the value ends in a single \"\\\"");
 	assert_problem("[server:any]\ncrl = \"", FILE_NAME ":2: crl: the closing \" is missing");
 	assert_problem("[server:any]\ncrl = \"\\\n", FILE_NAME ":2: crl: the closing \" is missing");
-	assert_problem("", FILE_NAME ": there is no section in this file; write at least [server:default]");
-	assert_problem("# nothing\n\n", FILE_NAME ": there is no section in this file");
-	assert_problem("\xef\xbb\xbf", FILE_NAME ": there is no section in this file");
+	assert_problem("", FILE_NAME ": there is no section in it; write at least [server:default]");
+	assert_problem("# nothing\n\n", FILE_NAME ": there is no section in it");
+	assert_problem("\xef\xbb\xbf", FILE_NAME ": there is no section in it");
 	tls_config_free(parse_clean("[server:any]"));
 	tls_config_free(parse_clean("[server:any]\n#"));
 	tls_config_free(parse_clean("[server:any]\n# \\"));
@@ -929,98 +942,62 @@ static void test_huge_line(void **state)
 	free(text);
 }
 
-/* ---- what sections take from each other */
+/* ---- what stands in no section */
 
-static void test_inheritance(void **state)
+/* Nothing passes from a default section to another, nor from one role to the other. */
+static void test_presets(void **state)
 {
 	struct tls_config *cfg = parse_clean(
-		"[server:any]\nserver_name = a\nverify_depth = 1\nca_list = \"\"\n"
+		"[server:any]\nserver_name = a\nverify_depth = 1\ncrl = \"\"\n"
 		"[server:default]\nmethod = TLSv1.3\nca_list = ca.pem\ncrl = crl.pem\n"
 		"verify_depth = 2\nserver_name = d\nserver_id = i\nserver_name_mode = 2\n"
 		"certificate = d.pem\nprivate_key = d.key\nprivate_key_password = pw\n"
-		"certificate2 = d2.pem\n"
+		"certificate2 = d2.pem\nverify_client = on\ncipher_list = HIGH\n"
+		"[server:[::1]:5061]\ncertificate = \"\"\n"
 		"[client:10.0.0.1:5061]\n");
 	const struct tls_settings *a = section(cfg, "server:any (a)"), *d = section(cfg, "server:default (d, i)");
 	const struct tls_settings *c = section(cfg, "client:10.0.0.1:5061"), *cd = section(cfg, "client:default");
+	struct tls_settings preset;
 
 	(void)state;
-	assert_int_equal(a->method, TLS_METHOD_1_3);
 	assert_int_equal(a->verify_depth, 1);
-	assert_null(a->ca_list); /* "" keeps the default section's away */
-	assert_text(a->crl, "crl.pem");
-	assert_text(a->certificate, "d.pem");
-	assert_text(a->private_key, "d.key");
-	assert_text(a->private_key_password, "pw");
-	assert_text(a->certificate2, "d2.pem");
-	assert_int_equal(a->server_name_mode, TLS_NAME_EXACT);
-	assert_null(a->server_id);
+	assert_text(a->server_name, "a");
 	assert_int_equal(d->server_name_mode, TLS_NAME_SUBDOMAINS);
 	assert_int_equal(d->verify_depth, 2);
-	assert_int_equal(c->method, TLS_METHOD_1_2_PLUS);
-	assert_int_equal(c->verify_depth, 9);
-	assert_null(c->certificate);
-	assert_null(cd->certificate);
-	assert_int_equal(cd->verify_certificate, 0);
-	tls_config_free(cfg);
-}
+	assert_text(d->crl, "crl.pem");
+	tls_settings_init(&preset);
+	assert_int_equal(tls_settings_preset(&preset), 0);
+	for (const struct tls_setting *row = tls_settings_table; (row->flags & TLS_OF_DOMAIN) != 0; row++) {
+		char of_a[64], of_c[64], of_cd[64], wanted[64];
 
-/* The role's default section holds everything; a section sets one thing: what else may it take? */
-static void test_companions(void **state)
-{
-	static const char all[] = "[server:default]\ncertificate = D\nprivate_key = D\nprivate_key_password = D\n"
-							  "certificate2 = D\nprivate_key2 = D\nprivate_key_password2 = D\n[server:any]\n";
-	static const struct {
-		const char *line, *certificate, *key, *password, *certificate2, *key2, *password2;
-	} cases[] = {
-		{"", "D", "D", "D", "D", "D", "D"},
-		{"certificate = S", "S", NULL, NULL, NULL, NULL, NULL},
-		{"private_key = S", "D", "S", NULL, "D", "D", "D"},
-		{"private_key_password = S", "D", "D", "S", "D", "D", "D"},
-		{"certificate2 = S", "D", "D", "D", "S", NULL, NULL},
-		{"private_key2 = S", "D", "D", "D", "D", "S", NULL},
-		{"certificate = S\nprivate_key = S", "S", "S", NULL, NULL, NULL, NULL},
-		{"certificate2 = \"\"", "D", "D", "D", NULL, NULL, NULL},
-		{"certificate = \"\"", NULL, NULL, NULL, NULL, NULL, NULL},
-	};
-
-	(void)state;
-	for (size_t i = 0; i < COUNT(cases); i++) {
-		char text[512];
-		struct tls_config *cfg;
-		const struct tls_settings *s;
-
-		snprintf(text, sizeof(text), "%s%s\n", all, cases[i].line);
-		cfg = parse_clean(text);
-		s = section(cfg, "server:any");
-		assert_text(s->certificate, cases[i].certificate);
-		assert_text(s->private_key, cases[i].key);
-		assert_text(s->private_key_password, cases[i].password);
-		assert_text(s->certificate2, cases[i].certificate2);
-		assert_text(s->private_key2, cases[i].key2);
-		assert_text(s->private_key_password2, cases[i].password2);
-		tls_config_free(cfg);
+		tls_setting_print(row, a, of_a, sizeof(of_a));
+		tls_setting_print(row, c, of_c, sizeof(of_c));
+		tls_setting_print(row, cd, of_cd, sizeof(of_cd));
+		tls_setting_print(row, &preset, wanted, sizeof(wanted));
+		if (strcmp(row->name, "server_name") != 0 && strcmp(row->name, "verify_depth") != 0)
+			assert_string_equal(of_a, wanted);
+		assert_string_equal(of_c, strcmp(row->name, "certificate") == 0 ? "" : wanted);
+		assert_string_equal(of_cd, of_c);
 	}
+	assert_null(section(cfg, "server:[::1]:5061")->certificate); /* "" is none, preset or not */
+	tls_settings_free(&preset);
+	tls_config_free(cfg);
 }
 
 static void test_verify_client(void **state)
 {
 	static const struct {
-		const char *parent, *child;
+		const char *lines;
 		int word, verify, require;
 	} cases[] = {
-		{"", "", TLS_VERIFY_CLIENT_UNSET, 0, 0},
-		{"", "verify_client = on", TLS_VERIFY_CLIENT_ON, 1, 1},
-		{"", "verify_client = optional", TLS_VERIFY_CLIENT_OPTIONAL, 1, 0},
-		{"", "verify_client = optional_no_ca", TLS_VERIFY_CLIENT_OPTIONAL_NO_CA, 0, 0},
-		{"", "verify_certificate = yes", TLS_VERIFY_CLIENT_UNSET, 1, 0},
-		{"verify_client = on", "", TLS_VERIFY_CLIENT_ON, 1, 1},
-		{"verify_client = on", "verify_client = off", TLS_VERIFY_CLIENT_OFF, 0, 0},
-		{"verify_client = on", "require_certificate = no", TLS_VERIFY_CLIENT_UNSET, 1, 0},
-		{"verify_client = on", "verify_certificate = no\nrequire_certificate = no", TLS_VERIFY_CLIENT_UNSET,
-	     0, 0},
-		{"verify_certificate = yes\nrequire_certificate = yes", "verify_client = off", TLS_VERIFY_CLIENT_OFF,
-	     0, 0},
-		{"verify_certificate = yes", "require_certificate = yes", TLS_VERIFY_CLIENT_UNSET, 1, 1},
+		{"", TLS_VERIFY_CLIENT_UNSET, 0, 0},
+		{"verify_client = on", TLS_VERIFY_CLIENT_ON, 1, 1},
+		{"verify_client = optional", TLS_VERIFY_CLIENT_OPTIONAL, 1, 0},
+		{"verify_client = optional_no_ca", TLS_VERIFY_CLIENT_OPTIONAL_NO_CA, 0, 0},
+		{"verify_client = off", TLS_VERIFY_CLIENT_OFF, 0, 0},
+		{"verify_certificate = yes", TLS_VERIFY_CLIENT_UNSET, 1, 0},
+		{"require_certificate = yes", TLS_VERIFY_CLIENT_UNSET, 0, 1},
+		{"verify_client = on\nverify_certificate = yes", TLS_VERIFY_CLIENT_ON, 1, 1},
 	};
 
 	(void)state;
@@ -1029,8 +1006,7 @@ static void test_verify_client(void **state)
 		struct tls_config *cfg;
 		const struct tls_settings *s;
 
-		snprintf(text, sizeof(text), "[server:any]\n%s\n[server:default]\n%s\n", cases[i].child,
-		         cases[i].parent);
+		snprintf(text, sizeof(text), "[server:any]\n%s\n", cases[i].lines);
 		cfg = parse_clean(text);
 		s = section(cfg, "server:any");
 		assert_int_equal(s->verify_client, cases[i].word);
@@ -1153,15 +1129,20 @@ static int remove_folder(void **state)
 	return chdir("/") == 0 ? rmdir(folder) : -1;
 }
 
-static void write_file(const char *text, off_t size)
+static void write_named(const char *name, const char *text, off_t size)
 {
-	int fd = open("tls.cfg", O_WRONLY | O_CREAT | O_TRUNC, 0644);
+	int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC, 0644);
 
 	assert_true(fd >= 0);
 	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
 	if (size > 0)
 		assert_int_equal(ftruncate(fd, size), 0);
 	close(fd);
+}
+
+static void write_file(const char *text, off_t size)
+{
+	write_named("tls.cfg", text, size);
 }
 
 static void assert_unreadable(const char *path, const char *problem)
@@ -1193,16 +1174,15 @@ static void test_read(void **state)
 	cfg = tls_config_read("tls.cfg", &r);
 	assert_non_null(cfg);
 	tls_config_free(cfg);
-	assert_report(&r, (const char *[]){"tls.cfg: there is no section in this file", NULL});
+	assert_report(&r, (const char *[]){"tls.cfg: there is no section in it", NULL});
 }
 
 static void test_read_failures(void **state)
 {
 	(void)state;
 	assert_unreadable("none.cfg", "none.cfg: it cannot be opened: No such file or directory; check the name");
-	assert_unreadable(".", ".: this is a folder; name the file itself");
 	assert_int_equal(mkfifo("fifo", 0600), 0);
-	assert_unreadable("fifo", "fifo: this is not a regular file; name one");
+	assert_unreadable("fifo", "fifo: this is not a regular file; name one, or a folder of them");
 	assert_unreadable("/dev/null", "/dev/null: this is not a regular file");
 	write_file("", 16 * 1024 * 1024 + 1);
 	assert_unreadable("tls.cfg", "tls.cfg: the file is larger than 16 MB");
@@ -1221,6 +1201,107 @@ static void test_read_forbidden(void **state)
 	assert_unreadable("tls.cfg",
 	                  "tls.cfg: it cannot be opened: Permission denied; check the name and who may read it");
 	assert_int_equal(seteuid(user), 0);
+}
+
+static int make_subfolder(void **state)
+{
+	(void)state;
+	return mkdir("d", 0755) == 0 && mkdir("d/sub", 0755) == 0 ? 0 : -1;
+}
+
+static int remove_subfolder(void **state)
+{
+	static const char *const names[] = {"d/10", "d/9.cfg", "d/.hidden", "d/link", "d/fifo", "d/sub/x.cfg"};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(names); i++)
+		unlink(names[i]);
+	return rmdir("d/sub") == 0 && rmdir("d") == 0 ? 0 : -1;
+}
+
+/* All files of the folder, whatever they are called, and links to files; nothing else that is in it. */
+static void test_read_folder(void **state)
+{
+	static const char *const files[] = {"d/.hidden", "d/10", "d/9.cfg", "d/link", "d"};
+	static const char *const sections[] = {"client:any (h)", "server:default", "server:any (nine)",
+	                                       "server:any", "client:default"};
+	const struct tls_section *s;
+	struct tls_report r;
+	struct tls_config *cfg;
+
+	(void)state;
+	write_named("d/9.cfg", "\n\n[server:any]\nserver_name = nine\n", 0);
+	write_named("d/.hidden", "[client:any]\nserver_id = h", 0);
+	write_named("d/sub/x.cfg", "this is not read", 0);
+	write_file("[server:any]\n", 0);
+	assert_int_equal(symlink("../tls.cfg", "d/link"), 0);
+	assert_int_equal(mkfifo("d/fifo", 0600), 0);
+	write_named("d/10", "[server:default]\nverify_depth = 4", 0);
+	tls_report_init(&r);
+	cfg = tls_config_read("d", &r);
+	assert_non_null(cfg);
+	assert_null(r.first);
+	assert_text(cfg->file, "d");
+	s = cfg->sections;
+	for (size_t i = 0; i < COUNT(files); i++, s = s->next) {
+		char name[64];
+
+		assert_non_null(s);
+		assert_string_equal(tls_section_name(s, name, sizeof(name)), sections[i]);
+		assert_text(s->file, files[i]);
+	}
+	assert_null(s);
+	assert_int_equal(section(cfg, "server:default")->verify_depth, 4);
+	assert_int_equal(cfg->sections->next->next->line, 3);
+	tls_config_free(cfg);
+}
+
+/* Each problem names its file, and no file goes on with another's section. */
+static void test_read_folder_problems(void **state)
+{
+	struct tls_report r;
+
+	(void)state;
+	write_named("d/10", "verify_depth = 1\n[server:any]\nserver_name = a\nverify_depth = x\n", 0);
+	write_named("d/9.cfg", "verify_depth = 2\n[server:any]\nserver_name = A\n[client:any]\n[client:any]\n",
+	            0);
+	tls_report_init(&r);
+	tls_config_free(tls_config_read("d", &r));
+	assert_report(&r, (const char *[]){
+						  "d/10:1: verify_depth: stands before the first section",
+						  "d/10:4: verify_depth: \"x\" is not a whole number",
+						  "d/9.cfg:1: verify_depth: stands before the first section",
+						  "d/9.cfg:2: server:any (A): this section is in d/10, line 2 already; join the two",
+						  "d/9.cfg:5: client:any: this section is in line 4 already; join the two",
+						  NULL,
+					  });
+
+	write_named("d/10", "[server:default]\n", 0);
+	write_named("d/9.cfg", "verify_depth = 2\n", 0);
+	assert_int_equal(symlink("nowhere", "d/link"), 0);
+	assert_null(tls_config_read("d", &r));
+	assert_report(&r, (const char *[]){
+						  "d/9.cfg:1: verify_depth: stands before the first section",
+						  "d/link: it cannot be opened: No such file or directory",
+						  NULL,
+					  });
+}
+
+static void test_read_folder_without_sections(void **state)
+{
+	struct tls_report r;
+
+	(void)state;
+	tls_report_init(&r);
+	tls_config_free(tls_config_read("d", &r));
+	assert_report(&r,
+	              (const char *[]){"d: there is no section in it; write at least [server:default]", NULL});
+	write_named("d/10", "# nothing\n", 0);
+	tls_config_free(tls_config_read("d", &r));
+	assert_report(&r, (const char *[]){"d: there is no section in it", NULL});
+	write_named("d/9.cfg", "[server:any]\n", 0);
+	tls_config_free(tls_config_read("d", &r));
+	assert_report(&r, (const char *[]){NULL});
 }
 
 /* ---- memory that runs out */
@@ -1256,6 +1337,19 @@ static void read_file(void)
 	assert_true(cfg != NULL || (failed && r.errors > 0));
 	if (failed)
 		assert_true(r.errors > 0);
+	tls_config_free(cfg);
+	tls_report_clear(&r);
+}
+
+static void read_folder(void)
+{
+	struct tls_report r;
+	struct tls_config *cfg;
+
+	tls_report_init(&r);
+	cfg = tls_config_read("d", &r);
+	assert_true((cfg == NULL) == (r.errors > 0));
+	assert_true(cfg != NULL || failed);
 	tls_config_free(cfg);
 	tls_report_clear(&r);
 }
@@ -1331,6 +1425,13 @@ static void test_memory(void **state)
 	write_file("[server:any]\nverify_depth = 4\ncrl = x\n", 0);
 	exhaust(parse_and_resolve);
 	exhaust(read_file);
+	assert_int_equal(mkdir("d", 0755), 0);
+	write_named("d/a", "[server:any]\nserver_name = a\n", 0);
+	write_named("d/b", "[server:any]\nserver_name = b\n", 0);
+	exhaust(read_folder);
+	unlink("d/a");
+	unlink("d/b");
+	assert_int_equal(rmdir("d"), 0);
 	exhaust(settings_by_hand);
 	exhaust(report);
 }
@@ -1381,8 +1482,7 @@ int main(void)
 		cmocka_unit_test(test_warnings),
 		cmocka_unit_test(test_nul_bytes),
 		cmocka_unit_test(test_huge_line),
-		cmocka_unit_test(test_inheritance),
-		cmocka_unit_test(test_companions),
+		cmocka_unit_test(test_presets),
 		cmocka_unit_test(test_verify_client),
 		cmocka_unit_test(test_resolve),
 		cmocka_unit_test(test_report),
@@ -1390,6 +1490,9 @@ int main(void)
 		cmocka_unit_test(test_read),
 		cmocka_unit_test(test_read_failures),
 		cmocka_unit_test(test_read_forbidden),
+		cmocka_unit_test_setup_teardown(test_read_folder, make_subfolder, remove_subfolder),
+		cmocka_unit_test_setup_teardown(test_read_folder_problems, make_subfolder, remove_subfolder),
+		cmocka_unit_test_setup_teardown(test_read_folder_without_sections, make_subfolder, remove_subfolder),
 		cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_memory_report),
 	};

@@ -1,0 +1,91 @@
+/*
+ * tls_report.c - what is wrong with a configuration, collected, so that an operator sees all of it at once
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* asprintf() */
+#endif
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "tls.h"
+
+#define PROBLEMS_MAX 100 /* of each severity in one report */
+
+/* Stands at the end of a report for what could not be stored. Shared by all reports, never changed. */
+static char no_memory_text[] = "memory is short, problems were lost; free some memory and try again";
+static struct tls_problem no_memory = {.severity = TLS_ERROR, .text = no_memory_text};
+
+void tls_report_init(struct tls_report *r)
+{
+	*r = (struct tls_report){.last = &r->first};
+}
+
+void tls_report_clear(struct tls_report *r)
+{
+	struct tls_problem *problem = r->first;
+
+	while (problem != NULL && problem != &no_memory) {
+		struct tls_problem *next = problem->next;
+
+		free(problem->text);
+		free(problem);
+		problem = next;
+	}
+	tls_report_init(r);
+}
+
+/* "FILE:LINE: SETTING: WORDS", as much of it as there is, malloc'ed; NULL when memory is short. */
+static char *place(const char *file, int line, const char *setting, const char *words)
+{
+	char number[16] = "", *text;
+
+	if (file != NULL && line > 0)
+		snprintf(number, sizeof(number), ":%d", line);
+	if (asprintf(&text, "%s%s%s%s%s%s%s", file != NULL ? file : "", number, file != NULL ? ": " : "",
+	             file == NULL && setting != NULL ? "parameter " : "", setting != NULL ? setting : "",
+	             setting != NULL ? ": " : "", words) < 0)
+		return NULL;
+	return text;
+}
+
+/* Appends TEXT, NULL when it was lost, which it takes over. What stands for lost problems stays the last. */
+static void append(struct tls_report *r, enum tls_severity severity, int line, char *text)
+{
+	struct tls_problem *problem = text != NULL ? malloc(sizeof(*problem)) : NULL;
+
+	if (problem == NULL) {
+		free(text);
+		*r->last = &no_memory;
+		if (r->errors == 0)
+			r->errors++; /* what was lost might have been one */
+		return;
+	}
+	*problem = (struct tls_problem){.next = *r->last, .severity = severity, .line = line, .text = text};
+	*r->last = problem;
+	r->last = &problem->next;
+}
+
+void tls_report_add(struct tls_report *r, enum tls_severity severity, const char *file, int line,
+                    const char *setting, const char *format, ...)
+{
+	static const char more[] = "there is more of this; repair what is listed and try again";
+	int *count = severity == TLS_ERROR ? &r->errors : &r->warnings;
+	char *words = NULL;
+	va_list args;
+
+	if (++*count > PROBLEMS_MAX + 1)
+		return;
+	if (*count > PROBLEMS_MAX) {
+		append(r, severity, 0, place(NULL, 0, NULL, more));
+		return;
+	}
+	va_start(args, format);
+	if (vasprintf(&words, format, args) < 0)
+		words = NULL;
+	va_end(args);
+	append(r, severity, line, words != NULL ? place(file, line, setting, words) : NULL);
+	free(words);
+}
