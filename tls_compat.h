@@ -58,6 +58,10 @@
 #define TLS_COMPAT_OLDEST TLS1_2_VERSION
 #endif
 
+/* Fields of tls.list that the module packaged for the host has: sni and timestamp since 6.0, dom since 6.1. */
+#define TLS_COMPAT_LIST_SNI (VERSIONVAL >= 6000000)
+#define TLS_COMPAT_LIST_DOM (VERSIONVAL >= 6001000)
+
 /* The host's main program has it, but no header. */
 extern int config_check __attribute__((weak));
 

@@ -210,6 +210,34 @@ static struct address_text address_text(const struct ip_addr *address)
 	return out;
 }
 
+/* "TLSs<127.0.0.1:5061>" for the domain "server:127.0.0.1:5061". */
+static void add_dom(struct answer *a, const struct tls_connection *t)
+{
+	const char *place = t->use.domain != NULL ? strchr(t->use.domain->name, ':') : NULL;
+	char text[128] = "N/A";
+
+	if (place != NULL)
+		snprintf(text, sizeof(text), "TLS%c<%s>", t->role == TLS_SERVER ? 's' : 'c', place + 1);
+	PUT(a, "s", "dom", text);
+}
+
+/* What the module packaged for newer hosts tells first. */
+static void add_since_6(struct answer *a, const struct tls_connection *t)
+{
+	const char *name = t->ssl != NULL ? SSL_get_servername(t->ssl, TLSEXT_NAMETYPE_host_name) : NULL;
+	time_t opened = time(NULL) - (time_t)TICKS_TO_S(get_ticks_raw() - t->started);
+	char text[sizeof("2000-01-01 00:00:00")] = "";
+	struct tm tm;
+
+	if (TLS_COMPAT_LIST_DOM)
+		add_dom(a, t);
+	if (!TLS_COMPAT_LIST_SNI)
+		return;
+	if (localtime_r(&opened, &tm) != NULL)
+		strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &tm);
+	PUT(a, "ss", "sni", name != NULL ? name : "N/A", "timestamp", text);
+}
+
 /* The host's side of T. */
 static void add_transport(struct answer *a, const struct tls_connection *t)
 {
@@ -217,7 +245,9 @@ static void add_transport(struct answer *a, const struct tls_connection *t)
 	unsigned now = get_ticks_raw();
 	int left = TICKS_GT(c->timeout, now) ? (int)TICKS_TO_S(c->timeout - now) : 0;
 
-	PUT(a, "dd", "id", t->id, "timeout", left);
+	PUT(a, "d", "id", t->id);
+	add_since_6(a, t);
+	PUT(a, "d", "timeout", left);
 	PUT(a, "sd", "src_ip", address_text(&c->rcv.src_ip).text, "src_port", (int)c->rcv.src_port);
 	PUT(a, "sd", "dst_ip", address_text(&c->rcv.dst_ip).text, "dst_port", (int)c->rcv.dst_port);
 }

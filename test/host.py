@@ -10,6 +10,7 @@ A host is stopped by `stop()`, which also judges it: exit status 0, no process l
 speaks of a crash. `close()` ends it in every case, by its process ids, and removes its folder.
 """
 
+import functools
 import glob
 import itertools
 import json
@@ -94,6 +95,25 @@ class Port:
         self._lock.close()
 
 
+@functools.cache
+def host_version():
+    """The installed host's version, such as (5, 6, 3)."""
+    said = subprocess.run([host_program(), "-v"], stdout=subprocess.PIPE, check=True, text=True).stdout
+    return tuple(int(n) for n in re.match(r"version: \S+ (\d+)\.(\d+)\.(\d+)", said).groups())
+
+
+def host_program():
+    """The path of the installed host."""
+    return shutil.which("kamailio", path="/usr/sbin:/usr/local/sbin:" + os.defpath)
+
+
+def limits():
+    """Limits that newer hosts have, as far up as they go: they would hide what the module does."""
+    if host_version() < (6, 0):
+        return {}
+    return {"msg_recv_max_size": 1 << 20 if host_version() < (6, 1) else 65535, "tcp_accept_iplimit": 0}
+
+
 def host_modules_folder():
     """The folder of the installed host's own modules."""
     found = glob.glob("/usr/lib/*/kamailio/modules") + glob.glob("/usr/lib*/kamailio/modules")
@@ -165,6 +185,7 @@ class Host:
         self.dir = tempfile.mkdtemp(prefix="tls-host-")
         self.settings = {"debug": 2, "log_stderror": "yes", "auto_aliases": "no", "dns": "no", "rev_dns": "no",
                          "enable_tls": "yes", "children": children, "tcp_children": tcp_children}
+        self.settings.update(limits())
         self.settings.update(settings or {})
         self.modparams = {k: dict(v) for k, v in (modparams or {}).items()}
         self.tls_cfg, self.modules, self.script = tls_cfg, list(modules), script
@@ -225,8 +246,8 @@ class Host:
 
     def command(self, *extra):
         """The command line that starts this host."""
-        words = [*self.wrapper, shutil.which("kamailio", path="/usr/sbin:/usr/local/sbin:" + os.defpath),
-                 "-f", self.path("ser.cfg"), "-m", str(self.shm_mb), "-M", str(self.pkg_mb), "-Y", self.dir, "-w", self.dir]
+        words = [*self.wrapper, host_program(), "-f", self.path("ser.cfg"), "-m", str(self.shm_mb),
+                 "-M", str(self.pkg_mb), "-Y", self.dir, "-w", self.dir]
         if self.allocator:
             words += ["-x", self.allocator]
         return words + list(extra)

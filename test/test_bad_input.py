@@ -249,7 +249,7 @@ def test_hello_with_any_byte_changed(host, bystander, version):
                     s = stack.enter_context(socket.create_connection(("127.0.0.1", host.port()), 5))
                     s.sendall(changed)
                     s.shutdown(socket.SHUT_WR)
-        wait_for(lambda: host.open_tls() == 1, 20, "the connections to go")
+            wait_for(lambda: host.open_tls() == 1, 20, "the connections to go")
         before = before or host.shm_used()
     assert host.shm_settled(before * 1.01) <= before * 1.01
 

@@ -212,4 +212,4 @@ def test_hosts_are_well_after_it(outcomes, host, impatient):
         one.check_alive()
         with connect(one.port()) as client:
             assert client.ask().status == 200
-        assert not [s for s in one.tcp_states() if s[2] == "CLOSE_WAIT"]
+        wait_for(lambda: not [s for s in one.tcp_states() if s[2] == "CLOSE_WAIT"], 10, "no socket to be kept")

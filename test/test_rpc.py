@@ -23,7 +23,7 @@ request_route {
 }
 """
 UDP, TLS = "udp:127.0.0.1", "tls:127.0.0.1"
-MOVING = {"src_port", "dst_port", "timeout", "ct_wq_size"}
+MOVING = {"src_port", "dst_port", "timeout", "timestamp", "ct_wq_size"}
 
 
 def kamcmd(host, *words):
