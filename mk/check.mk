@@ -4,6 +4,8 @@
 # sources of this project and flags for the linker:
 #
 #     /* links: tls_mem.c test/unit/fake_host.c -Wl,--wrap=malloc */
+#
+# "BENCH" there stands for the module below its face, on a host that is not there.
 
 .PHONY: check check-style check-unit check-asan check-fuzz check-server
 check: deps-check
@@ -22,8 +24,11 @@ UNIT_CFLAGS = $(MODULE_CFLAGS) -D_GNU_SOURCE -Wno-unused-parameter -O1 -fno-omit
 UNIT_LIBS := -lcmocka -lssl -lcrypto -lz -lpthread
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all
 
+BENCH := $(filter-out $(addprefix tls_,$(addsuffix .c,mod check rpc select outgoing)),$(SOURCES)) \
+	$(addprefix test/unit/,fake_host.c fake_memory.c ends.c bench.c)
+
 # what the comment of the test in the file $(1) names
-links = $(shell sed -nE 's,^.*/\* *(links|sources): *(.*[^ ]) *\*/.*,\2,p' $(1))
+links = $(subst BENCH,$(BENCH),$(shell sed -nE 's,^.*/\* *(links|sources): *(.*[^ ]) *\*/.*,\2,p' $(1)))
 
 # unit_program FOLDER,TEST,SOURCES,FLAGS,SANITIZERS
 define unit_program

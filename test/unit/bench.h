@@ -1,0 +1,46 @@
+/*
+ * bench.h - the module's rooms below its face, started on a host that is not there
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
+ */
+#ifndef BENCH_H
+#define BENCH_H
+
+#include "tls_compat.h"
+
+#include "tls.h"
+
+/*
+ * First of all: gives OpenSSL the module's allocator, and makes a folder with keys and certificates, each NAME.pem (with its chain's end, ca.pem,
+ * not in it) and NAME.key: ca, server, rsa, client; and stranger, which signed itself. Returns 0 or -1.
+ */
+int bench_prepare(void);
+
+/*
+ * Starts the rooms as the module does in the host's main process, with the domains of TEXT, a tls.cfg in which "@/" stands for the folder. Settings that
+ * count only at the start are changed before by OPTIONS. Returns 0 or -1 (logged by the module).
+ */
+int bench_start(const char *text);
+
+/* As at the start; NULL fields and TLS_UNSET get their presets in bench_start(). */
+extern struct tls_options bench_options;
+
+/* Writes TEXT to FILE of the folder. */
+void bench_write(const char *file, const char *text);
+
+/* The path of FILE in the folder, good until eight others are asked for. */
+const char *bench_path(const char *file);
+
+/* Removes the folder, in the process that made it. */
+void bench_end(void);
+
+/* A context of the process's own world, for an end that knows nothing of the module; NAME: its certificate, NULL: none. It trusts ca.pem. */
+SSL_CTX *bench_context(const char *name);
+
+/*
+ * Shared blocks that are in use, but for those that OpenSSL keeps for this thread. What belongs to the thread goes, and comes back when it is
+ * needed: between two calls only what is really kept makes a difference.
+ */
+long bench_blocks(void);
+
+#endif
