@@ -20,7 +20,7 @@ format:
 	clang-format -i $(wildcard *.c *.h test/*/*.c test/*/*.h bench/*.c bench/*.h)
 
 UNIT_TESTS := $(patsubst test/unit/%.c,%,$(wildcard test/unit/test_*.c))
-UNIT_CFLAGS = $(MODULE_CFLAGS) -D_GNU_SOURCE -Wno-unused-parameter -O1 -fno-omit-frame-pointer -Itest/unit
+UNIT_CFLAGS = $(MODULE_CFLAGS) -D_GNU_SOURCE -Wno-unused-parameter -Wno-error=deprecated-declarations -O1 -fno-omit-frame-pointer -Itest/unit
 UNIT_LIBS := -lcmocka -lssl -lcrypto -lz -lpthread
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all
 
