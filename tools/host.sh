@@ -132,8 +132,24 @@ link_tree() {
 	mkdir -p "$dir/src"
 	ln -s "$tree/core" "$dir/src/core"
 	ln -s "$tree/lib" "$dir/src/lib"
-	cp "$tree"/Makefile* "$dir/src/" 2>/dev/null || true
+	cp "$tree"/Makefile* "$tree/../CMakeLists.txt" "$dir/src/" 2>/dev/null || true
 	[ ! -f "$tree/config.mak" ] || cp "$tree/config.mak" "$dir/src/"
+}
+
+# The version of the source tree $1, such as 6.0; nothing when it does not tell.
+tree_version() {
+	sed -nE 's/^(VERSION|PATCHLEVEL) *= *([0-9]+) *$/\2/p' "$1/Makefile.defs" 2>/dev/null | head -n 2 | paste -sd.
+	sed -nE 's/^ *VERSION +([0-9]+\.[0-9]+)(\.[0-9]+)*$/\1/p' "$1/CMakeLists.txt" 2>/dev/null
+}
+
+# A tree of another version has other structs: the host would take the module and fall over it.
+check_tree() {
+	local dir=$1 version=$2 told
+	told=$(tree_version "$dir/src" | head -n 1)
+	case $version. in
+	"$told".*) ;;
+	*) [ -z "$told" ] || die "KAMAILIO_SRC=$KAMAILIO_SRC is version $told, but the host is $version: give the tree of that" ;;
+	esac
 }
 
 # The flags of a build made by the host's own makefiles (every version before 6.1): the definitions, and the
@@ -151,6 +167,34 @@ make_flags() {
 	sed -n -e 's/^C_DEFS= *//p' -e 's/^CC_PMUTEX_OPTS= *//p' "$dir/src/config.mak"
 }
 
+# The flags of a build made by cmake (6.1 and later). What was chosen there the host itself tells, by the names of the
+# definitions; a run of its cmake files would tell what they choose here. The rest is the same on every Linux.
+told_flags() {
+	local host=$1 version=$2 said arch os number flag
+	said=$("$host" -v)
+	read -r arch os < <(sed -n 's,^version:.*(\(.*\)/\(.*\)).*,\1 \2,p' <<<"$said") ||
+		die "'$host -v' does not tell its architecture"
+	number=$(IFS=.-; set -- $version; echo $(($1 * 1000000 + $2 * 1000 + $3)))
+	cat <<-END
+		-DNAME='"kamailio"' -DVERSION='"$version"' -DVERSIONVAL=$number
+		-DARCH='"$arch"' -D__CPU_$arch -DOS=$os -DOS_QUOTED='"$os"' -D__OS_${os,,} -DCOMPILER='"${CC:-cc}"'
+		-DCFG_DIR='"$(config_dir "$host")"' -DRUN_DIR='"/var/run/kamailio/"'
+		-DSTATISTICS -DMALLOC_STATS -DCC_GCC_LIKE_ASM -DHAVE_GETHOSTBYNAME2 -DHAVE_UNION_SEMUN -DHAVE_SCHED_YIELD
+		-DHAVE_MSG_NOSIGNAL -DHAVE_MSGHDR_MSG_CONTROL -DHAVE_ALLOCA_H -DHAVE_TIMEGM -DHAVE_SCHED_SETSCHEDULER
+		-DHAVE_IP_MREQN -DHAVE_EPOLL -DHAVE_SIGIO_RT -DSIGINFO64_WORKAROUND -DHAVE_SELECT
+	END
+	for flag in $(sed -n 's/^flags: *//p' <<<"$said" | tr -d ','); do
+		case $flag in
+		TLS_PTHREAD_MUTEX_SHARED) echo "-DKSR_PTHREAD_MUTEX_SHARED" ;;
+		FAST_LOCK-ADAPTIVE_WAIT*) echo "-DFAST_LOCK -DADAPTIVE_WAIT -DADAPTIVE_WAIT_LOOPS=1024" ;;
+		FAST_LOCK-BUSY_WAIT*) echo "-DFAST_LOCK -DBUSY_WAIT" ;;
+		DBG_*_MALLOC) ;; # follows from DBG_SR_MEMORY in the host's headers
+		*) echo "-D${flag%-NOSMP}" ;;
+		esac
+		[[ $flag != *-NOSMP ]] || echo "-DNOSMP"
+	done
+}
+
 headers() {
 	local dir=$1 host version work tarball
 	host=$(find_host)
@@ -160,13 +204,18 @@ headers() {
 	mkdir -p "$work"
 	if [ -n "${KAMAILIO_SRC:-}" ]; then
 		link_tree "$work" "$KAMAILIO_SRC"
+		check_tree "$work" "$version"
 	else
 		echo "Fetching the headers of kamailio $version"
 		tarball=$(fetch_tarball "$(realpath "$work")" "$version")
 		unpack_tarball "$work" "$tarball"
 	fi
 	{
-		make_flags "$work" "$host"
+		if at_least 6.1 "$version"; then
+			told_flags "$host" "$version"
+		else
+			make_flags "$work" "$host"
+		fi
 		! at_least 6.0 "$version" || echo "-DMOD_NAMEID=tls"
 	} >"$work/flags"
 	grep -q -- -DTLS_HOOKS "$work/flags" || die "the host's definitions were not found in $work/src"
