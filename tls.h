@@ -485,10 +485,12 @@ int tls_session_setup(struct ssl_ctx_st *ctx, bool server,
 bool tls_verify_peer_is_verified(const struct ssl_st *ssl);
 
 /*
- * Why the handshake of SSL failed to verify the peer, in words ("certificate has expired at depth 0, subject ..."); empty when
- * that is not why. Returns OUT.
+ * OpenSSL's callbacks for the certificates of a chain, in the process that goes on with the handshake. The first leaves a refusal as it is
+ * and says in the error queue what was wrong with whose certificate; the second accepts all.
  */
-const char *tls_verify_describe(const struct ssl_st *ssl, char *out, size_t size);
+struct x509_store_ctx_st;
+int tls_verify_note(int ok, struct x509_store_ctx_st *store);
+int tls_verify_accept(int ok, struct x509_store_ctx_st *store);
 
 /* ------------------------------------------------------------------ domains: tls_domain.c -------------- */
 
@@ -496,7 +498,7 @@ struct tls_generation;
 
 /* One domain of a configuration generation. Read-only once the generation is installed, but for `connections`. */
 struct tls_domain {
-	struct tls_domain *next_in_bucket;
+	struct tls_domain *next_in_bucket, *next_by_id;
 	struct tls_generation *generation;
 	enum tls_role role;
 	enum tls_section_kind kind;
@@ -827,6 +829,9 @@ void tls_load_watch(unsigned ticks, void *param);
 
 /* Loads everything as a reload would, tells R what is wrong, and drops it again; any process. */
 void tls_load_check(struct tls_report *r);
+
+/* The folder of the main configuration file, to which paths are relative; OUT may hold it. */
+const char *tls_load_folder(char *out, size_t size);
 
 /* Writes R to the log. */
 void tls_load_log(const struct tls_report *r);

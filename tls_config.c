@@ -484,6 +484,17 @@ static void settle_verify_client(struct tls_section *section, struct tls_report 
 
 	if (word == TLS_VERIFY_CLIENT_UNSET)
 		return;
+	if (section->role == TLS_CLIENT) {
+		struct spot at = {r, section->file,
+		                  *set_line(section, tls_setting_find("verify_client", TLS_OF_DOMAIN)),
+		                  "verify_client"};
+
+		if (section->file != NULL)
+			say(&at, TLS_WARNING,
+			    "is about clients, and has no effect in a client section: servers are verified "
+			    "with verify_certificate");
+		return;
+	}
 	override(section, "verify_certificate",
 	         word == TLS_VERIFY_CLIENT_ON || word == TLS_VERIFY_CLIENT_OPTIONAL, r);
 	override(section, "require_certificate", word == TLS_VERIFY_CLIENT_ON, r);

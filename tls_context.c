@@ -179,7 +179,7 @@ static int use_pairs(const struct builder *b, struct tls_domain *d)
 
 static void set_verification(struct tls_domain *d, const struct tls_settings *s)
 {
-	bool verify = s->verify_certificate == 1, require = s->require_certificate == 1;
+	bool verify = s->verify_certificate > 0, require = s->require_certificate > 0;
 
 	if (d->role == TLS_SERVER && s->verify_client >= 0) {
 		verify = s->verify_client == TLS_VERIFY_CLIENT_ON || s->verify_client == TLS_VERIFY_CLIENT_OPTIONAL;
@@ -194,16 +194,9 @@ static void set_verification(struct tls_domain *d, const struct tls_settings *s)
 	d->verify_depth = s->verify_depth;
 }
 
-static int accept_any_certificate(int ok, X509_STORE_CTX *store)
-{
-	(void)ok;
-	(void)store;
-	return 1;
-}
-
 static int use_verification(const struct builder *b, struct tls_domain *d)
 {
-	SSL_CTX_set_verify(d->ctx, d->verify_mode, d->accept_any ? accept_any_certificate : NULL);
+	SSL_CTX_set_verify(d->ctx, d->verify_mode, d->accept_any ? tls_verify_accept : tls_verify_note);
 	SSL_CTX_set_verify_depth(d->ctx, d->verify_depth);
 	if (d->trust == NULL || tls_store_use_trust(d->ctx, d->trust) == 0)
 		return 0;
@@ -218,7 +211,7 @@ static void set_options(SSL_CTX *ctx)
 		SSL_CTX_clear_options(ctx, SSL_OP_NO_COMPRESSION);
 	else
 		SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION);
-	if (options->renegotiation == 1)
+	if (options->renegotiation > 0)
 		SSL_CTX_set_options(ctx, SSL_OP_ALLOW_CLIENT_RENEGOTIATION);
 	else
 		SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION);
@@ -329,8 +322,8 @@ static int fill_context(const struct builder *b, struct tls_domain *d)
 	int failed = 0;
 
 	set_options(d->ctx);
+	failed |= use_ciphers(b, d); /* first: they may set the security level */
 	failed |= use_versions(b, d);
-	failed |= use_ciphers(b, d);
 	failed |= use_pairs(b, d);
 	failed |= use_verification(b, d);
 	failed |= use_sessions(b, d);
@@ -363,7 +356,7 @@ int tls_context_move(SSL *ssl, struct tls_domain *d)
 	    SSL_set_max_proto_version(ssl, d->newest) != 1 ||
 	    SSL_set_session_id_context(ssl, d->session_context, sizeof(d->session_context)) != 1)
 		return -1;
-	SSL_set_verify(ssl, d->verify_mode, d->accept_any ? accept_any_certificate : NULL);
+	SSL_set_verify(ssl, d->verify_mode, d->accept_any ? tls_verify_accept : tls_verify_note);
 	SSL_set_verify_depth(ssl, d->verify_depth);
 	return 0;
 }

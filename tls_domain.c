@@ -24,6 +24,7 @@ struct tls_generation {
 	int count;
 	struct tls_domain *domains;     /* COUNT of them */
 	struct tls_domain *defaults[2]; /* by role */
+	struct tls_domain **ids;        /* as many, by profile */
 	struct tls_domain **buckets;    /* by role, address and name, or by profile */
 	unsigned bucket_mask;
 };
@@ -37,6 +38,8 @@ struct shared {
 static struct shared *shared;
 
 /* ---- lookup */
+
+#define HASH_SEED 2166136261u
 
 static uint32_t hash_bytes(uint32_t h, const void *data, size_t size)
 {
@@ -52,7 +55,7 @@ static uint32_t hash_section(enum tls_role role, enum tls_section_kind kind, con
                              const char *name, size_t length)
 {
 	unsigned char head[2] = {(unsigned char)role, (unsigned char)kind};
-	uint32_t h = hash_bytes(2166136261u, head, sizeof(head));
+	uint32_t h = hash_bytes(HASH_SEED, head, sizeof(head));
 
 	if (kind == TLS_SECTION_ADDRESS) {
 		h = hash_bytes(h, a->ip, a->family == 4 ? 4 : 16);
@@ -73,15 +76,20 @@ static bool same_name(const struct tls_domain *d, const char *name, size_t lengt
 	return strlen(d->server_name) == length && memcmp(d->server_name, name, length) == 0;
 }
 
-/* The domain of exactly this section and name; NAME in lower case, LENGTH 0 for the one without a name. */
+/* No mode of names: every section will do. */
+#define NO_MODE (-1)
+
+/*
+ * The domain of exactly this section and name whose mode is not UNWANTED; NAME in lower case, LENGTH 0 for the one without a name.
+ */
 static struct tls_domain *lookup(struct tls_generation *g, enum tls_role role, enum tls_section_kind kind,
-                                 const struct tls_address *a, const char *name, size_t length)
+                                 const struct tls_address *a, const char *name, size_t length, int unwanted)
 {
 	struct tls_domain *d = g->buckets[hash_section(role, kind, a, name, length) & g->bucket_mask];
 
 	for (; d != NULL; d = d->next_in_bucket)
-		if (d->role == role && d->kind == kind && same_name(d, name, length) &&
-		    (kind != TLS_SECTION_ADDRESS || same_address(&d->address, a)))
+		if (d->role == role && d->kind == kind && (int)d->server_name_mode != unwanted &&
+		    same_name(d, name, length) && (kind != TLS_SECTION_ADDRESS || same_address(&d->address, a)))
 			return d;
 	return NULL;
 }
@@ -91,28 +99,21 @@ static struct tls_domain *lookup_name(struct tls_generation *g, enum tls_role ro
                                       enum tls_section_kind kind, const struct tls_address *a,
                                       const char *name, size_t length)
 {
-	struct tls_domain *d = lookup(g, role, kind, a, name, length);
+	struct tls_domain *d = lookup(g, role, kind, a, name, length, TLS_NAME_SUBDOMAINS);
 	const char *end = name + length, *dot = name;
 
-	if (d != NULL && d->server_name_mode != TLS_NAME_SUBDOMAINS)
-		return d;
-	while ((dot = memchr(dot, '.', (size_t)(end - dot))) != NULL && ++dot < end) {
-		d = lookup(g, role, kind, a, dot, (size_t)(end - dot));
-		if (d != NULL && d->server_name_mode != TLS_NAME_EXACT)
-			return d;
-	}
-	return NULL;
+	while (d == NULL && (dot = memchr(dot, '.', (size_t)(end - dot))) != NULL && ++dot < end)
+		d = lookup(g, role, kind, a, dot, (size_t)(end - dot), TLS_NAME_EXACT);
+	return d;
 }
 
 static struct tls_domain *lookup_id(struct tls_generation *g, enum tls_role role, const char *id)
 {
-	for (int i = 0; i < g->count; i++) {
-		struct tls_domain *d = &g->domains[i];
+	struct tls_domain *d = g->ids[hash_bytes(HASH_SEED, id, strlen(id)) & g->bucket_mask];
 
-		if (d->role == role && d->server_id != NULL && strcmp(d->server_id, id) == 0)
-			return d;
-	}
-	return NULL;
+	while (d != NULL && (d->role != role || strcmp(d->server_id, id) != 0))
+		d = d->next_by_id;
+	return d;
 }
 
 /* Where a section may stand, from the most particular: this address and port, this address, any. */
@@ -145,8 +146,8 @@ static struct tls_domain *find_nameless(struct tls_generation *g, const struct t
 	struct tls_domain *d = NULL;
 
 	for (int i = 0; i < n && d == NULL; i++)
-		d = lookup(g, q->role, TLS_SECTION_ADDRESS, &at[i], "", 0);
-	return d != NULL ? d : lookup(g, q->role, TLS_SECTION_ANY, NULL, "", 0);
+		d = lookup(g, q->role, TLS_SECTION_ADDRESS, &at[i], "", 0, NO_MODE);
+	return d != NULL ? d : lookup(g, q->role, TLS_SECTION_ANY, NULL, "", 0, NO_MODE);
 }
 
 /* NAME in lower case and without the final dot; the length, 0 when it cannot be a name. */
@@ -161,6 +162,18 @@ static size_t normal_name(const char *name, size_t length, char out[256])
 	return length;
 }
 
+/* Whether the default section itself has the name: then it serves it by right, not as a last resort. */
+static bool is_default_name(const struct tls_domain *d, const char *name, size_t length)
+{
+	size_t own = d->server_name != NULL ? strlen(d->server_name) : 0;
+
+	if (own == 0 || own > length || memcmp(name + length - own, d->server_name, own) != 0)
+		return false;
+	if (own == length)
+		return d->server_name_mode != TLS_NAME_SUBDOMAINS;
+	return name[length - own - 1] == '.' && d->server_name_mode != TLS_NAME_EXACT;
+}
+
 struct tls_domain *tls_domain_find(struct tls_generation *g, const struct tls_domain_query *q, bool *named)
 {
 	struct tls_domain *d = q->server_id != NULL ? lookup_id(g, q->role, q->server_id) : NULL;
@@ -169,7 +182,7 @@ struct tls_domain *tls_domain_find(struct tls_generation *g, const struct tls_do
 
 	if (d == NULL && length > 0)
 		d = find_by_name(g, q, name, length);
-	*named = d != NULL;
+	*named = d != NULL || is_default_name(g->defaults[q->role], name, length);
 	if (d == NULL)
 		d = find_nameless(g, q);
 	return d != NULL ? d : g->defaults[q->role];
@@ -264,6 +277,7 @@ static int describe(const struct tls_section *section, struct tls_domain *d)
 {
 	const struct tls_settings *s = &section->settings;
 	char name[320];
+	size_t length;
 
 	d->role = section->role;
 	d->kind = section->kind;
@@ -274,8 +288,9 @@ static int describe(const struct tls_section *section, struct tls_domain *d)
 		d->server_name = tls_shared_strdup(s->server_name);
 		if (d->server_name == NULL)
 			return -1;
-		for (char *p = d->server_name; *p != '\0'; p++)
-			*p = (char)tolower((unsigned char)*p);
+		length = normal_name(s->server_name, strlen(s->server_name), d->server_name);
+		if (length > 0) /* else it is no name, and nobody will ask for it */
+			d->server_name[length] = '\0';
 	}
 	if (s->server_id != NULL && s->server_id[0] != '\0' &&
 	    (d->server_id = tls_shared_strdup(s->server_id)) == NULL)
@@ -302,6 +317,11 @@ static void index_domain(struct tls_generation *g, struct tls_domain *d)
 	bucket = &g->buckets[hash_section(d->role, d->kind, &d->address, name, strlen(name)) & g->bucket_mask];
 	d->next_in_bucket = *bucket;
 	*bucket = d;
+	if (d->server_id == NULL)
+		return;
+	bucket = &g->ids[hash_bytes(HASH_SEED, d->server_id, strlen(d->server_id)) & g->bucket_mask];
+	d->next_by_id = *bucket;
+	*bucket = d;
 }
 
 /* The domain of PREVIOUS that D would replace, NULL: none. */
@@ -312,7 +332,7 @@ static const struct tls_domain *counterpart(struct tls_generation *previous, con
 
 	if (previous == NULL)
 		return NULL;
-	old = lookup(previous, d->role, d->kind, &d->address, name, strlen(name));
+	old = lookup(previous, d->role, d->kind, &d->address, name, strlen(name), NO_MODE);
 	return old != NULL && strcmp(old->name, d->name) == 0 ? old : NULL;
 }
 
@@ -329,7 +349,8 @@ static struct tls_generation *new_generation(int count, struct tls_generation *p
 	g->store = tls_store_new(previous != NULL ? previous->store : NULL);
 	g->domains = tls_shared_alloc((size_t)count * sizeof(*g->domains));
 	g->buckets = tls_shared_alloc(buckets * sizeof(*g->buckets));
-	if (g->store != NULL && g->domains != NULL && g->buckets != NULL)
+	g->ids = tls_shared_alloc(buckets * sizeof(*g->ids));
+	if (g->store != NULL && g->domains != NULL && g->buckets != NULL && g->ids != NULL)
 		return g;
 	tls_generation_discard(g);
 	return NULL;
@@ -417,6 +438,7 @@ void tls_generation_discard(struct tls_generation *g)
 	tls_store_free(g->store);
 	tls_shared_free(g->domains);
 	tls_shared_free(g->buckets);
+	tls_shared_free(g->ids);
 	tls_shared_free(g);
 }
 

@@ -79,6 +79,10 @@ const char *tls_init_errors(char *out, size_t size)
 	}
 	if (out[0] == '\0')
 		snprintf(out, size, "no reason given");
+	for (char *p = out; *p != '\0';
+	     p++) /* some of it is the peer's words: no lines and no commands of its own */
+		if (*p < ' ' || *p > '~')
+			*p = '?';
 	return out;
 }
 

@@ -30,8 +30,7 @@ void tls_load_log(const struct tls_report *r)
 	}
 }
 
-/* The folder of the main configuration file in OUT. */
-static const char *main_folder(char *out, size_t size)
+const char *tls_load_folder(char *out, size_t size)
 {
 	if (cfg_file == NULL || strlen(cfg_file) >= size)
 		return CFG_DIR;
@@ -43,7 +42,7 @@ static const char *main_folder(char *out, size_t size)
 static struct tls_config *read_config(struct tls_report *r)
 {
 	char folder_room[PATH_MAX], work[PATH_MAX];
-	const char *folder = main_folder(folder_room, sizeof(folder_room));
+	const char *folder = tls_load_folder(folder_room, sizeof(folder_room));
 	const char *file = tls_runtime_options()->config;
 	struct tls_config *cfg = NULL;
 	char *path = NULL;

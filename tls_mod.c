@@ -8,6 +8,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tls_compat.h"
 
@@ -96,6 +97,50 @@ static void read_choices(struct tls_report *r)
 	}
 }
 
+/* Settings that users' configurations have and that nothing here needs. */
+static const struct {
+	const char *name, *why;
+	enum tls_severity severity;
+} without_effect[] = {
+	{"session_cache", "sessions are resumed from tickets, in any process, and nothing is kept for them",
+     TLS_WARNING},
+	{"ssl_freelist_max_len", "OpenSSL keeps no such list since 1.1.0", TLS_WARNING},
+	{"key_password_mode", "nobody is asked for a password: private_key_password holds it", TLS_WARNING},
+	{"provider_quirks", "the library contexts of this module need no such repair", TLS_WARNING},
+	{"provider_quirks_config", "the library contexts of this module need no such repair", TLS_WARNING},
+	{"engine_config", "no engine is used", TLS_WARNING},
+	{"engine_algorithms", "no engine is used", TLS_WARNING},
+	{"engine", "keys in hardware are not served; remove it if your keys are in files", TLS_ERROR},
+};
+
+static void note_without_effect(struct tls_report *r)
+{
+	char value[2];
+
+	for (size_t i = 0; i < sizeof(without_effect) / sizeof(without_effect[0]); i++) {
+		const struct tls_setting *row = tls_setting_find(without_effect[i].name, TLS_IN_MODPARAM);
+
+		if (tls_setting_print(row, &options, value, sizeof(value))[0] != '\0')
+			tls_report_add(r, without_effect[i].severity, NULL, 0, row->name, "has no effect: %s",
+			               without_effect[i].why);
+	}
+}
+
+/* Makes the path of the key log absolute. Returns 0, -1 without memory (logged). */
+static int resolve_keylog_file(void)
+{
+	char room[PATH_MAX], work[PATH_MAX];
+
+	if (options.keylog_file == NULL)
+		return 0;
+	options.keylog_file = tls_path_resolve(options.keylog_file, tls_load_folder(room, sizeof(room)),
+	                                       getcwd(work, sizeof(work)) != NULL ? work : "/");
+	if (options.keylog_file != NULL)
+		return 0;
+	LM_ERR("no memory for the path of keylog_file\n");
+	return -1;
+}
+
 /* Checks what the host has put into the fields, and fills the rest. Returns 0, -1 on a wrong value (logged). */
 static int read_params(void)
 {
@@ -105,11 +150,12 @@ static int read_params(void)
 	tls_report_init(&r);
 	read_choices(&r);
 	tls_modparam_check(&given, &options, &r);
+	note_without_effect(&r);
 	tls_load_log(&r);
 	errors = r.errors;
 	tls_report_clear(&r);
 	tls_options_preset(&options);
-	return errors == 0 ? 0 : -1;
+	return errors == 0 ? resolve_keylog_file() : -1;
 }
 
 /* ---- life cycle */
@@ -118,7 +164,7 @@ static int read_params(void)
 static int start_rooms(void)
 {
 	if (read_params() != 0 || tls_runtime_start(&given, &options) != 0 ||
-	    tls_init_start(options.force_run == 1) != 0)
+	    tls_init_start(options.force_run != 0) != 0)
 		return -1;
 	tls_compress_start(&options);
 	if (tls_io_start() != 0 || tls_session_start() != 0 || tls_keylog_start(&options) != 0 ||

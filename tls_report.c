@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "tls.h"
 
@@ -68,12 +69,21 @@ static void append(struct tls_report *r, enum tls_severity severity, int line, c
 	r->last = &problem->next;
 }
 
+/* Whether R says TEXT already: module parameters make two sections, and what is wrong with one is wrong with both. */
+static bool is_known(const struct tls_report *r, enum tls_severity severity, const char *text)
+{
+	for (const struct tls_problem *p = r->first; p != NULL; p = p->next)
+		if (p->severity == severity && strcmp(p->text, text) == 0)
+			return true;
+	return false;
+}
+
 void tls_report_add(struct tls_report *r, enum tls_severity severity, const char *file, int line,
                     const char *setting, const char *format, ...)
 {
 	static const char more[] = "there is more of this; repair what is listed and try again";
 	int *count = severity == TLS_ERROR ? &r->errors : &r->warnings;
-	char *words = NULL;
+	char *words = NULL, *words_place;
 	va_list args;
 
 	if (++*count > PROBLEMS_MAX + 1)
@@ -86,6 +96,12 @@ void tls_report_add(struct tls_report *r, enum tls_severity severity, const char
 	if (vasprintf(&words, format, args) < 0)
 		words = NULL;
 	va_end(args);
-	append(r, severity, line, words != NULL ? place(file, line, setting, words) : NULL);
+	words_place = words != NULL ? place(file, line, setting, words) : NULL;
 	free(words);
+	if (words_place != NULL && is_known(r, severity, words_place)) {
+		--*count;
+		free(words_place);
+	} else {
+		append(r, severity, line, words_place);
+	}
 }

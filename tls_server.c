@@ -85,13 +85,11 @@ static void log_failure(const struct tls_connection *t, enum tls_stat why, const
 /* Logs why the last step failed; empties the error queue. */
 static void log_crypto_failure(const struct tls_connection *t, const char *what)
 {
-	char reason[REASON_SIZE], verify[REASON_SIZE], both[2 * REASON_SIZE + 4];
+	char reason[2 * REASON_SIZE];
 	enum tls_stat why = tls_stats_failure_reason(ERR_peek_last_error(), SSL_get_verify_result(t->ssl));
 
 	tls_init_errors(reason, sizeof(reason));
-	tls_verify_describe(t->ssl, verify, sizeof(verify));
-	snprintf(both, sizeof(both), "%s%s%s", reason, verify[0] != '\0' ? ": " : "", verify);
-	log_failure(t, why, what, both);
+	log_failure(t, why, what, reason);
 }
 
 /* ---- what waits for the handshake */
@@ -309,6 +307,10 @@ static void choose_domain(const struct tcp_connection *c, struct tls_connection 
 	q.server_name_length = t->server_name != NULL ? strlen(t->server_name) : 0;
 	t->use.local = q.address;
 	t->use.domain = tls_domain_find(t->generation, &q, &named);
+	if (t->server_id != NULL &&
+	    (t->use.domain->server_id == NULL || strcmp(t->use.domain->server_id, t->server_id) != 0))
+		LM_WARN("no client section of the TLS configuration has the server_id \"%s\": %s is used\n",
+		        t->server_id, t->use.domain->name);
 }
 
 /* The name that an outgoing connection asks for: the script's, else the domain's. Returns 0 or -1. */

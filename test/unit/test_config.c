@@ -576,8 +576,8 @@ static void test_from_params(void **state)
 		assert_text(got->certificate, client ? NULL : "cert.pem");
 		assert_null(got->crl);
 		assert_int_equal(got->method, TLS_METHOD_1_2_PLUS);
-		assert_int_equal(got->verify_certificate, 1);
-		assert_int_equal(got->require_certificate, 0);
+		assert_int_equal(got->verify_certificate, client ? 0 : 1); /* verify_client is about clients */
+		assert_int_equal(got->require_certificate, client ? 1 : 0);
 		assert_int_equal(got->server_name_mode, TLS_NAME_EXACT);
 	}
 	assert_null(cfg->sections->next->next);
@@ -1079,6 +1079,7 @@ static void test_report(void **state)
 	tls_report_add(&r, TLS_ERROR, NULL, 0, "set", "wrong");
 	tls_report_add(&r, TLS_ERROR, "f", 0, NULL, "wrong");
 	tls_report_add(&r, TLS_ERROR, "f", 3, "set", "%s", "wrong");
+	tls_report_add(&r, TLS_ERROR, "f", 0, NULL, "wrong"); /* once is enough */
 	assert_int_equal(r.errors, 3);
 	assert_int_equal(r.warnings, 1);
 	assert_int_equal(r.first->severity, TLS_WARNING);
@@ -1383,7 +1384,7 @@ static void report(void)
 
 	tls_report_init(&r);
 	for (int i = 0; i < 102; i++)
-		tls_report_add(&r, i < 3 ? TLS_WARNING : TLS_ERROR, "f", 1, "s", "text");
+		tls_report_add(&r, i < 3 ? TLS_WARNING : TLS_ERROR, "f", 1, "s", "text %d", i);
 	assert_true(r.errors == 99 || (failed && r.errors == 100)); /* a lost warning counts as an error */
 	assert_int_equal(r.warnings, 3);
 	tls_report_clear(&r);
