@@ -136,6 +136,19 @@ static inline bool tls_compat_has_compression(void)
 	return COMP_CTX_new != NULL;
 }
 
+/*
+ * Nothing of a message has come yet. From 6.0 on the host times a message from the first read to its last byte, and would count a
+ * handshake, and all the time until the first request.
+ */
+static inline void tls_compat_no_message(struct tcp_connection *c)
+{
+#if VERSIONVAL >= 6000000
+	c->req.tvrstart = (struct timeval){0, 0};
+#else
+	(void)c;
+#endif
+}
+
 /* Whether the running library can stand in for the one of the headers: same major version, not an older minor one. */
 static inline bool tls_compat_library_fits(void)
 {

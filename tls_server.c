@@ -141,12 +141,16 @@ static ticks_t idle_lifetime(void)
 	                                         : S_TO_TICKS((ticks_t)options()->connection_timeout);
 }
 
-/* Whether the host or OpenSSL hold the beginning of something whose end has not come. */
+/* Whether the host holds the beginning of a message whose end has not come. */
+static bool host_mid_message(const struct tcp_connection *c)
+{
+	return c->type == PROTO_WSS ? c->req.pos != c->req.buf : c->req.state > H_SKIP_EMPTY_CRLFCR_FOUND;
+}
+
+/* Whether the host or OpenSSL do. */
 static bool mid_message(const struct tcp_connection *c, const struct tls_connection *t)
 {
-	bool host = c->type == PROTO_WSS ? c->req.pos != c->req.buf : c->req.state > H_SKIP_EMPTY_CRLFCR_FOUND;
-
-	return host || SSL_has_pending(t->ssl) == 1;
+	return host_mid_message(c) || SSL_has_pending(t->ssl) == 1;
 }
 
 /* Starts, keeps or ends the deadline of the message that is under way as this read begins. */
@@ -600,6 +604,8 @@ int tls_server_read(struct tcp_connection *c, rd_conn_flags_t *flags)
 	}
 	if (got < 0 && c->req.error == TCP_REQ_OK)
 		c->req.error = TCP_READ_ERROR;
+	if (got == 0 && !host_mid_message(c))
+		tls_compat_no_message(c);
 	lock_release(&c->write_lock);
 	return got;
 }
