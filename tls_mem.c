@@ -184,8 +184,9 @@ void tls_mem_set_library(OSSL_LIB_CTX *of_scope)
 
 void tls_mem_enter(void)
 {
-	if (scope++ == 0 && library != NULL)
-		outside = OSSL_LIB_CTX_set0_default(library);
+	if (scope == 0 && library != NULL)
+		outside = OSSL_LIB_CTX_set0_default(library); /* outside: it may allocate, for this thread alone */
+	scope++;
 }
 
 void tls_mem_leave(void)

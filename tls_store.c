@@ -535,6 +535,14 @@ static void warn_of_dates(const X509 *x, const char *path, const struct tls_orig
 		               "%s: the certificate expires in %d days; renew it and reload", path, days);
 }
 
+/* OpenSSL reads them on first use: better now than in one of the processes that serve. */
+static void read_extensions(X509 *x)
+{
+	ERR_set_mark();
+	X509_check_purpose(x, -1, 0);
+	ERR_pop_to_mark();
+}
+
 /* Reads the leaf and then the rest from BIO. Returns 0, or -1 with an error in OpenSSL's queue or what is missing in *WHAT. */
 static int parse_chain(BIO *bio, struct tls_chain *chain, const char **what)
 {
@@ -546,6 +554,7 @@ static int parse_chain(BIO *bio, struct tls_chain *chain, const char **what)
 		*what = end_of_pem() ? "no certificate in PEM form in it" : NULL;
 		return -1;
 	}
+	read_extensions(chain->certificate);
 	while ((x = next_certificate(bio)) != NULL)
 		if (sk_X509_push(chain->others, x) == 0) {
 			X509_free(x);
