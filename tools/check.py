@@ -27,7 +27,9 @@ PROMISE = re.compile(r"\b(TODO|FIXME|XXX|(?i:not implemented))\b")
 CPPCHECK = ["cppcheck", "--quiet", "--error-exitcode=1", "--inline-suppr", "--std=c11", "--library=posix",
             "--library=openssl", "--enable=warning,performance,portability", "--suppress=missingInclude",
             "--suppress=readdirCalled", "--suppress=uninitvar", "--suppress=ctuuninitvar", "--suppress=ctunullpointer",
-            "--suppress=invalidFunctionArg:test/unit/*", "-DOPENSSL_VERSION_NUMBER=0x30000000L", "-DVERSIONVAL=5006003", "-I."]
+            "--suppress=invalidFunctionArg:test/unit/*", "--suppress=normalCheckLevelMaxBranches",
+            "--suppress=nullPointerOutOfMemory:test/*", "--suppress=nullPointerArithmeticOutOfMemory:test/*", "-DOPENSSL_VERSION_NUMBER=0x30000000L", "-DVERSIONVAL=5006003", "-I."]
+CLANG_FORMAT = 14  # newer ones lay out some places otherwise
 
 
 class Count:
@@ -44,6 +46,11 @@ class Count:
         else:
             self.passed += 1
             print(f"{name}: passed", flush=True)
+
+    def skip(self, name, why):
+        """Counts one check that can't be made here."""
+        self.skipped += 1
+        print(f"{name}: skipped: {why}", flush=True)
 
     def add(self, other):
         self.passed += other.passed
@@ -86,6 +93,14 @@ def layout_errors(names):
     places = [line.split(":")[0] for line in output.splitlines() if "[-Wclang-format-violations]" in line]
     found = [f"{name}: {places.count(name)} places" for name in sorted(set(places))]
     return "\n".join(found + ["make format puts them right"]) if found else output
+
+
+def check_layout(count, names):
+    version = re.search(r"version (\d+)", run(["clang-format", "--version"])[1])
+    if version and int(version[1]) != CLANG_FORMAT:
+        count.skip("layout (clang-format)", f"this is version {version[1]}, the layout is that of {CLANG_FORMAT} (Debian 12)")
+    else:
+        count.one("layout (clang-format)", layout_errors(names))
 
 
 def lines_matching(pattern, names):
@@ -132,7 +147,7 @@ def check_style(count):
     checked = [name for name in names if not name.endswith(".h")]
     scripts = glob.glob("tools/*.sh") + glob.glob("test/**/*.sh", recursive=True) + [".ci/run"]
     python = sorted(glob.glob("tools/*.py") + glob.glob("test/**/*.py", recursive=True) + glob.glob("bench/*.py"))
-    count.one("layout (clang-format)", layout_errors(names))
+    check_layout(count, names)
     count.one("cppcheck", complaint_of(CPPCHECK + checked))
     count.one("version conditions only in tls_compat.h",
               lines_matching(VERSION_CONDITION, [name for name in module if name != "tls_compat.h"]))
