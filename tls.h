@@ -115,6 +115,9 @@ struct tls_options {
 	int provider_quirks;
 	int init_mode;
 	int key_password_mode;
+	int max_handshakes_per_address; /* 0: no limit */
+	int max_certificate_chain;      /* bytes */
+	int dump_shared_memory;
 	int unknown_server_name; /* 0: the default domain, 1: alert unrecognized_name */
 	int reload_on_change;    /* seconds between looks at the files, 0: never */
 	char *config;
@@ -379,6 +382,12 @@ int tls_init_load(void);
  */
 int tls_init_start(bool force);
 
+/*
+ * Keeps the host's shared memory, with the keys and the secrets of connections in it, out of core dumps of this process and of those that it
+ * forks. Warns when that cannot be.
+ */
+void tls_init_hide_memory(void);
+
 /* In each process after its fork. PROCESS: its number. */
 void tls_init_process(int process);
 
@@ -491,6 +500,9 @@ bool tls_verify_peer_is_verified(const struct ssl_st *ssl);
 struct x509_store_ctx_st;
 int tls_verify_note(int ok, struct x509_store_ctx_st *store);
 int tls_verify_accept(int ok, struct x509_store_ctx_st *store);
+
+/* OpenSSL's callback for a whole chain (SSL_CTX_set_cert_verify_callback(3)). Verifies it, if a ticket for such a client can be issued. */
+int tls_verify_chain(struct x509_store_ctx_st *store, void *arg);
 
 /* ------------------------------------------------------------------ domains: tls_domain.c -------------- */
 
@@ -722,6 +734,23 @@ struct tls_chunk *tls_chunk_new(const void *bytes, unsigned size, unsigned room)
 /* Wipes and frees CHUNK, which may be NULL. */
 void tls_chunk_free(struct tls_chunk *chunk);
 
+/* ------------------------------------------------------------------ handshakes by address: tls_crowd.c  */
+
+/* The handshakes in progress of one address. */
+struct tls_crowd;
+
+/* Main process, before the forks. Returns 0 or -1 (logged). */
+int tls_crowd_start(void);
+
+/*
+ * Counts one more handshake of FROM, an IPv6 address with its whole /64, unless LIMIT are in progress already: then it returns false. *OUT is
+ * for tls_crowd_leave(), NULL when there is nothing to count (LIMIT 0) or no memory. Any process.
+ */
+bool tls_crowd_enter(const struct tls_address *from, int limit, struct tls_crowd **out);
+
+/* Takes that back. CROWD may be NULL. Any process. */
+void tls_crowd_leave(struct tls_crowd *crowd);
+
 /* ------------------------------------------------------------------ connections: tls_server.c ---------- */
 
 enum tls_phase {
@@ -756,6 +785,7 @@ struct tls_connection {
 	long memory;                   /* shared bytes that belong to it */
 	struct tls_chunk *input;       /* ciphertext in */
 	char *server_name, *server_id; /* outgoing: what the script chose; NULL: nothing */
+	struct tls_crowd *crowd;       /* accepted, until the handshake is done; NULL: not counted */
 };
 
 /* Makes what the hooks share. Main process, before the forks, after tls_runtime_start(). Returns 0 or -1 (logged). */
@@ -863,6 +893,7 @@ enum tls_stat {
 	TLS_STAT_FAILED_INTERNAL,
 	TLS_STAT_BROKEN,
 	TLS_STAT_REFUSED,
+	TLS_STAT_CROWDED,
 	TLS_STAT_QUEUE_REFUSED,
 	TLS_STAT_BYTES_IN,
 	TLS_STAT_BYTES_OUT,

@@ -62,6 +62,16 @@
 #define TLS_COMPAT_LIST_SNI (VERSIONVAL >= 6000000)
 #define TLS_COMPAT_LIST_DOM (VERSIONVAL >= 6001000)
 
+/*
+ * The library's own choice of groups without those of RFC 7919: a client that offers nothing else makes a server of OpenSSL 3.0 work for
+ * 0.1 s and more (ffdhe8192) before it has shown anything of itself. Newer ones can name their own list.
+ */
+#if OPENSSL_VERSION_NUMBER >= 0x30500000L
+#define TLS_COMPAT_GROUPS "DEFAULT:-ffdhe2048:-ffdhe3072"
+#else
+#define TLS_COMPAT_GROUPS "X25519:P-256:X448:P-521:P-384"
+#endif
+
 /* The host's main program has it, but no header. */
 extern int config_check __attribute__((weak));
 

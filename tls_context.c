@@ -196,8 +196,10 @@ static void set_verification(struct tls_domain *d, const struct tls_settings *s)
 
 static int use_verification(const struct builder *b, struct tls_domain *d)
 {
+	SSL_CTX_set_cert_verify_callback(d->ctx, tls_verify_chain, NULL);
 	SSL_CTX_set_verify(d->ctx, d->verify_mode, d->accept_any ? tls_verify_accept : tls_verify_note);
 	SSL_CTX_set_verify_depth(d->ctx, d->verify_depth);
+	SSL_CTX_set_max_cert_list(d->ctx, options->max_certificate_chain);
 	if (d->trust == NULL || tls_store_use_trust(d->ctx, d->trust) == 0)
 		return 0;
 	refused(b, "ca_list", "the list of authorities", "");
@@ -223,6 +225,8 @@ static void set_options(SSL_CTX *ctx)
 	if (options->ssl_read_ahead >= 0)
 		SSL_CTX_set_read_ahead(ctx, options->ssl_read_ahead);
 	SSL_CTX_set_dh_auto(ctx, 1);
+	if (SSL_CTX_set1_groups_list(ctx, TLS_COMPAT_GROUPS) != 1)
+		ERR_clear_error(); /* a library built without one of them keeps its own list */
 	if (tls_keylog_enabled())
 		SSL_CTX_set_keylog_callback(ctx, tls_keylog_line);
 }
@@ -267,8 +271,9 @@ static int digest_setting(EVP_MD_CTX *md, const struct tls_setting *row, const s
 /* Those of the module's own settings that end up in a context. */
 static int digest_options(EVP_MD_CTX *md)
 {
-	const int used[] = {options->disable_compression, options->renegotiation, options->ssl_release_buffers,
-	                    options->ssl_max_send_fragment, options->ssl_read_ahead};
+	const int used[] = {options->disable_compression, options->renegotiation,
+	                    options->ssl_release_buffers, options->ssl_max_send_fragment,
+	                    options->ssl_read_ahead,      options->max_certificate_chain};
 
 	return EVP_DigestUpdate(md, used, sizeof(used)) == 1 && digest_text(md, options->session_id) == 1;
 }

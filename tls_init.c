@@ -7,11 +7,13 @@
  * every lazy table of the process. Then the shared library context, in a thread that ends, so that no process inherits
  * anything that OpenSSL keeps per thread.
  */
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -348,6 +350,42 @@ static int prove_locks(void)
 			"KSR_PTHREAD_MUTEX_SHARED (see 'TLS_PTHREAD_MUTEX_SHARED' in the flags of 'kamailio -v') and nothing may "
 			"replace pthread_rwlock_init; tls_force_run starts all the same\n");
 	return result;
+}
+
+/* ---- core dumps */
+
+/* The mapping that WITHIN lies in. Returns 0, -1 when it cannot be found. */
+static int find_mapping(const void *within, void **start, size_t *size)
+{
+	FILE *maps = fopen("/proc/self/maps", "r");
+	uintptr_t address = (uintptr_t)within;
+	unsigned long from, to;
+	char line[512];
+	int result = -1;
+
+	while (result != 0 && maps != NULL && fgets(line, sizeof(line), maps) != NULL)
+		if (sscanf(line, "%lx-%lx", &from, &to) == 2 && from <= address && address < to) {
+			*start = (void *)(uintptr_t)from;
+			*size = to - from;
+			result = 0;
+		}
+	if (maps != NULL)
+		fclose(maps);
+	return result;
+}
+
+void tls_init_hide_memory(void)
+{
+	void *probe = tls_shared_alloc(1), *start;
+	size_t size;
+
+	if (probe != NULL &&
+	    (find_mapping(probe, &start, &size) != 0 || madvise(start, size, MADV_DONTDUMP) != 0))
+		LM_WARN(
+			"core dumps of this server would hold the keys and secrets of TLS (%s): set disable_core_dump=yes, or keep "
+			"them safe\n",
+			strerror(errno));
+	tls_shared_free(probe);
 }
 
 /* ---- life cycle */

@@ -87,6 +87,8 @@ static void shared_give(void *p)
 
 	count(-1, -(long)h->size);
 	h->mark = MARK_FREE;
+	/* OpenSSL leaves the secrets of TLS 1.3 in what it frees; and other processes, and core dumps, see this memory. */
+	explicit_bzero(p, h->size);
 	source->give(h);
 }
 
@@ -98,7 +100,6 @@ static void *shared_resize(void *p, size_t size)
 	if (fresh == NULL)
 		return NULL;
 	memcpy(fresh, p, old < size ? old : size);
-	OPENSSL_cleanse(p, old);
 	shared_give(p);
 	return fresh;
 }

@@ -166,6 +166,8 @@ static int start_rooms(void)
 	if (read_params() != 0 || tls_runtime_start(&given, &options) != 0 ||
 	    tls_init_start(options.force_run != 0) != 0)
 		return -1;
+	if (options.dump_shared_memory != 1)
+		tls_init_hide_memory();
 	tls_compress_start(&options);
 	if (tls_io_start() != 0 || tls_session_start() != 0 || tls_keylog_start(&options) != 0 ||
 	    tls_outgoing_start(&options) != 0 || tls_domain_start(&options) != 0 || tls_server_start() != 0)

@@ -25,10 +25,16 @@
 #define REASON_SIZE 320
 #define SWEEP_MAX   128 /* connections that one sweep closes; the next goes on */
 
+/* A handshake takes pieces of up to 22 KB, in each process; with room for the buffers of established connections, which go on. */
+#define OPEN_PIECE  (256 * 1024)
+#define SHAKE_PIECE (128 * 1024)
+
 /* In shared memory. */
 struct shared {
-	atomic_uint refused_at; /* ticks of the last complaint about low memory */
-	atomic_bool ending;     /* the server stops: nothing is freed any more */
+	atomic_uint refused_at;   /* ticks of the last complaint about low memory */
+	atomic_uint crowded_at;   /* ... about too many handshakes of one address */
+	atomic_uint broken_until; /* ticks: no large piece of memory was there, so none is asked for; 0: never */
+	atomic_bool ending;       /* the server stops: nothing is freed any more */
 };
 
 static struct shared *shared;
@@ -195,25 +201,43 @@ static int chosen_limit(void)
 	return kb < most ? kb : most;
 }
 
-/*
- * Whether less than LIMIT_KB (what NAME says; 0: no limit) of shared memory is left; complains at most once in five seconds.
- */
-static bool memory_low(struct tcp_connection *c, int limit_kb, const char *name)
+/* Whether the last complaint, at *AT, is five seconds ago; then the next one is now. */
+static bool may_complain(atomic_uint *at)
 {
-	size_t limit = limit_kb > 0 ? (size_t)limit_kb * 1024 : 0;
-	unsigned now = get_ticks_raw(), before = atomic_load(&shared->refused_at);
+	unsigned now = get_ticks_raw(), before = atomic_load(at);
+
+	return (before == 0 || past(before + S_TO_TICKS(5), now)) &&
+	       atomic_compare_exchange_strong(at, &before, now > 0 ? now : 1);
+}
+
+/* Whether there is a piece of SIZE bytes. When there is none nobody asks again for a second: the host logs each attempt that fails. */
+static bool has_piece(size_t size)
+{
+	unsigned now = get_ticks_raw(), until = atomic_load(&shared->broken_until);
+	void *piece = until != 0 && !past(until, now) ? NULL : tls_shared_alloc(size);
+
+	if (piece == NULL && (until == 0 || past(until, now)))
+		atomic_store(&shared->broken_until, (now + S_TO_TICKS(1)) | 1);
+	tls_shared_free(piece);
+	return piece != NULL;
+}
+
+/*
+ * Whether less than LIMIT_KB (what NAME says; 0: no limit) of shared memory is left, or no PIECE of it in one; complains at most once in
+ * five seconds. Far above the limit it does not look for the piece.
+ */
+static bool memory_low(struct tcp_connection *c, int limit_kb, size_t piece, const char *name)
+{
+	size_t limit = limit_kb > 0 ? (size_t)limit_kb * 1024 : 0, left = tls_mem_available();
 	struct peer_name peer;
 
-	if (limit == 0 || tls_mem_available() >= limit)
+	if (limit == 0 || left / 4 >= limit || (left >= limit && has_piece(piece)))
 		return false;
 	tls_stats_add(TLS_STAT_REFUSED, 1);
-	if (before == 0 || past(before + S_TO_TICKS(5), now)) {
-		atomic_store(&shared->refused_at, now > 0 ? now : 1);
+	if (may_complain(&shared->refused_at))
 		LM_ERR(
-			"connection with %s refused: %zu KB of shared memory are left (%s %d); give the host more with "
-			"-m\n",
-			peer_of(c, &peer), tls_mem_available() / 1024, name, limit_kb);
-	}
+			"connection with %s refused: %zu KB of shared memory are left%s (%s %d); give the host more with -m\n",
+			peer_of(c, &peer), left / 1024, left >= limit ? ", but in small pieces" : "", name, limit_kb);
 	return true;
 }
 
@@ -222,7 +246,7 @@ static bool memory_low_to_open(struct tcp_connection *c)
 {
 	int kb = options()->low_mem_threshold1;
 
-	return memory_low(c, kb >= 0 ? kb : chosen_limit(), "low_mem_threshold1");
+	return memory_low(c, kb >= 0 ? kb : chosen_limit(), OPEN_PIECE, "low_mem_threshold1");
 }
 
 /* Too low to go on with a handshake. */
@@ -230,7 +254,26 @@ static bool memory_low_to_shake(struct tcp_connection *c)
 {
 	int kb = options()->low_mem_threshold2;
 
-	return memory_low(c, kb >= 0 ? kb : chosen_limit() / 2, "low_mem_threshold2");
+	return memory_low(c, kb >= 0 ? kb : chosen_limit() / 2, SHAKE_PIECE, "low_mem_threshold2");
+}
+
+/* Counts T, just accepted, among the handshakes of its peer's address. Returns 0, -1 when those are too many (logged). */
+static int join_crowd(const struct tcp_connection *c, struct tls_connection *t)
+{
+	int limit = options()->max_handshakes_per_address;
+	struct tls_address from;
+	struct peer_name peer;
+
+	host_address(&c->rcv.src_ip, 0, &from);
+	if (tls_crowd_enter(&from, limit, &t->crowd))
+		return 0;
+	tls_stats_add(TLS_STAT_CROWDED, 1);
+	if (may_complain(&shared->crowded_at))
+		LM_NOTICE(
+			"TLS handshake failed: peer %s, domain none yet: its address has %d handshakes in progress "
+			"already (max_handshakes_per_address); more such refusals are counted, and logged every 5 seconds\n",
+			peer_of(c, &peer), limit);
+	return -1;
 }
 
 /* An outgoing connection: whether the script allows it, and what it chose. Returns 0, -1 without memory (logged). */
@@ -270,7 +313,7 @@ int tls_server_open(struct tcp_connection *c, int sock)
 	c->rcv.proto = PROTO_TLS;
 	c->lifetime = S_TO_TICKS((ticks_t)options()->handshake_timeout);
 	c->timeout = get_ticks_raw() + c->lifetime;
-	if (t->role == TLS_CLIENT && ask_script(c, t) != 0) {
+	if ((t->role == TLS_CLIENT ? ask_script(c, t) : join_crowd(c, t)) != 0) {
 		tls_shared_free(t);
 		return -1;
 	}
@@ -287,6 +330,7 @@ void tls_server_clean(struct tcp_connection *c)
 		return;
 	c->extra_data = NULL;
 	tls_list_remove(t);
+	tls_crowd_leave(t->crowd);
 	tls_domain_close(&t->use, t->ssl);
 	tls_generation_unpin(t->generation);
 	tls_queue_clear(&t->queue);
@@ -379,6 +423,8 @@ static void established(struct tcp_connection *c, struct tls_connection *t)
 
 	t->phase = TLS_PHASE_ESTABLISHED;
 	t->deadline_set = false;
+	tls_crowd_leave(t->crowd);
+	t->crowd = NULL;
 	c->lifetime = idle_lifetime();
 	tls_stats_established(t->ssl, t->role);
 	LOG(options()->log, "TLS established: peer %s, domain %s, %s, %s%s\n", peer_of(c, &peer), domain_name(t),
@@ -406,8 +452,6 @@ static int flush_queue(struct tls_connection *t)
 /* Goes on with the handshake as far as the input allows. Returns 0, or -1 when it has failed (logged, T is closed). */
 static int shake(struct tcp_connection *c, struct tls_connection *t)
 {
-	if (memory_low_to_shake(c))
-		return -1;
 	if (refresh_keys(t) != 0) {
 		log_failure(t, TLS_STAT_FAILED_MEMORY, "handshake", "no shared memory for this process's key");
 		return -1;
@@ -422,6 +466,14 @@ static int shake(struct tcp_connection *c, struct tls_connection *t)
 	}
 	t->phase = TLS_PHASE_CLOSED;
 	return -1;
+}
+
+/* Begins the handshake or goes on with it, when there is memory for that. Returns 0, -1 when it has failed (logged). */
+static int go_on(struct tcp_connection *c, struct tls_connection *t)
+{
+	if (memory_low_to_shake(c) || (t->ssl == NULL && begin(c, t) != 0))
+		return -1;
+	return shake(c, t);
 }
 
 /* ---- read */
@@ -509,9 +561,9 @@ static int read_cleartext(struct tcp_connection *c, struct tls_connection *t, bo
 /* Handshake, then cleartext. Returns the bytes added to the host's buffer, -1 on an error (logged). */
 static int take_input(struct tcp_connection *c, struct tls_connection *t, const struct tls_io *io, bool *full)
 {
-	if (t->ssl == NULL && (io->in_size == 0 || begin(c, t) != 0))
-		return io->in_size == 0 ? 0 : -1;
-	if (t->phase == TLS_PHASE_HANDSHAKE && shake(c, t) != 0)
+	if (t->ssl == NULL && io->in_size == 0)
+		return 0;
+	if (t->phase < TLS_PHASE_ESTABLISHED && go_on(c, t) != 0)
 		return -1;
 	return read_cleartext(c, t, full);
 }
@@ -616,7 +668,7 @@ int tls_server_read(struct tcp_connection *c, rd_conn_flags_t *flags)
 static int encode_early(struct tcp_connection *c, struct tls_connection *t, const char *bytes, unsigned size,
                         snd_flags_t *flags)
 {
-	if (t->ssl == NULL && t->role == TLS_CLIENT && (begin(c, t) != 0 || shake(c, t) != 0))
+	if (t->ssl == NULL && t->role == TLS_CLIENT && go_on(c, t) != 0)
 		return -1;
 	if ((flags->f & SND_F_CON_CLOSE) != 0) {
 		t->close_after_queue = true;
@@ -753,7 +805,7 @@ int tls_server_start(void)
 {
 	shared = tls_shared_alloc(sizeof(*shared));
 	if (shared != NULL)
-		return tls_queue_start() == 0 ? tls_list_start() : -1;
+		return tls_queue_start() == 0 && tls_crowd_start() == 0 ? tls_list_start() : -1;
 	LM_ERR("no shared memory; give the host more with -m\n");
 	return -1;
 }

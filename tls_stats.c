@@ -47,6 +47,8 @@ static const struct {
 	[TLS_STAT_FAILED_INTERNAL] = {"failed_internal", "a mistake on this side: see the log"},
 	[TLS_STAT_BROKEN] = {"connections_broken", "connections that ended by an error after their handshake"},
 	[TLS_STAT_REFUSED] = {"connections_refused", "connections refused because memory is low"},
+	[TLS_STAT_CROWDED] = {"connections_crowded",
+                          "connections refused because too many handshakes of their address are in progress"},
 	[TLS_STAT_QUEUE_REFUSED] = {"queue_refused", "messages that found no room while a handshake was running"},
 	[TLS_STAT_BYTES_IN] = {"bytes_received", "cleartext received"},
 	[TLS_STAT_BYTES_OUT] = {"bytes_sent", "cleartext sent"},

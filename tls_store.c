@@ -436,6 +436,17 @@ static int give_password(char *out, int size, int writing, void *password)
 	return (int)n;
 }
 
+/* Debian gives keys to root and the group ssl-cert, so a group may read one. */
+static void warn_of_readers(const char *path, const struct tls_origin *from, struct tls_report *r)
+{
+	struct stat st;
+
+	if (stat(path, &st) == 0 && (st.st_mode & (S_IROTH | S_IWOTH)) != 0)
+		tls_report_add(r, TLS_WARNING, from->file, from->line, from->setting,
+		               "%s: every user of this machine may %s this private key; run chmod o-rw on it", path,
+		               (st.st_mode & S_IROTH) != 0 ? "read" : "write");
+}
+
 static EVP_PKEY *parse_key(const struct blob *b, const char *password)
 {
 	BIO *bio = BIO_new_mem_buf(b->data, (int)b->size);
@@ -465,6 +476,7 @@ static int load_key(struct item *item, const struct files *files, const struct t
 		                   : "no private key (an encrypted one needs private_key_password)");
 		return -1;
 	}
+	warn_of_readers(files->main, from, r);
 	key->per_process = EVP_PKEY_is_a(key->parsed, "RSA") == 1 || EVP_PKEY_is_a(key->parsed, "RSA-PSS") == 1;
 	return 0;
 }

@@ -100,6 +100,12 @@ class Certs:
             f.write(data.encode() if isinstance(data, str) else data)
         return self.path(filename)
 
+    def secret(self, filename, data):
+        """The same for what only its owner may read."""
+        path = self.write(filename, data)
+        os.chmod(path, 0o600)
+        return path
+
     @staticmethod
     def new_key(kind="ec"):
         """A fresh private key: ec, rsa or ed25519."""
@@ -143,7 +149,7 @@ class Certs:
         key = self.new_key(kind)
         certificate = self.issue(subject, key, issuer, **how)
         cert = self.write(filename + ".pem", b"".join(self.pem(c) for c in [certificate, *chain]))
-        return Pair(cert, self.write(filename + ".key", self.key_pem(key)), certificate, key)
+        return Pair(cert, self.secret(filename + ".key", self.key_pem(key)), certificate, key)
 
     @staticmethod
     def padded(size):
@@ -225,7 +231,7 @@ class Certs:
         """Certificate and key in one file, as `certificate` alone may name it."""
         pair = self.server_ec
         with open(pair.cert, "rb") as cert, open(pair.key, "rb") as key:
-            path = self.write("combined.pem", cert.read() + key.read())
+            path = self.secret("combined.pem", cert.read() + key.read())
         return Pair(path, path, pair.x509, pair.private)
 
     # -- clients ------------------------------------------------------------------------------------------
@@ -346,7 +352,7 @@ class Certs:
     @scenario
     def key_encrypted(self):
         """The key of server_ec, encrypted; the password is `secret`."""
-        return self.write("encrypted.key", self.key_pem(self.server_ec.private, b"secret"))
+        return self.secret("encrypted.key", self.key_pem(self.server_ec.private, b"secret"))
 
     @scenario
     def malformed(self):

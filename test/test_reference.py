@@ -158,7 +158,7 @@ def write_files(host, certs, example):
             shutil.copy(certs.ca.cert, target)
             subprocess.run(["openssl", "rehash", target], check=True)
         elif key == "private_key" and password:
-            host.write(path, certs.key_pem(certs.server_ec.private, password[1].encode()).decode())
+            os.chmod(host.write(path, certs.key_pem(certs.server_ec.private, password[1].encode()).decode()), 0o600)
         else:
             shutil.copy(file_for(certs, key), target)
 

@@ -32,7 +32,7 @@ NAMES = """force_run method server_name server_name_mode server_id verify_certif
 SECRET = {"private_key_password"}  # which the packaged module shows from 6.0 on
 CHANGE = {"config", "log", "debug", "connection_timeout", "low_mem_threshold1", "low_mem_threshold2", "ct_wq_max",
           "con_ct_wq_max", "ct_wq_blk_size", "send_close_notify"}
-NEW = {"handshake_timeout", "send_timeout", "unknown_server_name"}
+NEW = {"handshake_timeout", "max_handshakes_per_address", "send_timeout", "unknown_server_name"}
 
 
 def make(start, certs, module="ours", **tls):

@@ -38,7 +38,7 @@ GAUGES = ["max_connections", "opened_connections", "clear_text_write_queued_byte
           "soonest_expiry", "shared_bytes", "shared_blocks", "shared_available", "shared_refused"]
 COUNTERS = ["handshakes_accepted", "handshakes_connected", "handshakes_resumed", "handshakes_tls_1_0",
             "handshakes_tls_1_1", "handshakes_tls_1_2", "handshakes_tls_1_3", "handshakes_failed",
-            "connections_broken", "connections_refused", "queue_refused", "bytes_received", "bytes_sent",
+            "connections_broken", "connections_crowded", "connections_refused", "queue_refused", "bytes_received", "bytes_sent",
             "wire_bytes_received", "wire_bytes_sent", "records_received", "records_sent", "reloads", "reloads_failed"]
 # The library of the tests is asked for retired versions on purpose.
 pytestmark = pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1:DeprecationWarning")
