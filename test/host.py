@@ -519,10 +519,9 @@ class Host:
         """CPU time of all processes so far, user and system."""
         total = 0
         for pid in processes_of_session(self.process.pid):
-            with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
-                fields = f.read().rsplit(")", 1)[1].split()
-            total += int(fields[11]) + int(fields[12])
-        return total / os.sysconf("SC_CLK_TCK")
+            with open(f"/proc/{pid}/schedstat", encoding="ascii") as f:
+                total += int(f.read().split()[0])
+        return total / 1e9
 
     def private_kb(self):
         """Private memory of every process: {pid: KB}."""
