@@ -44,6 +44,12 @@ request_route {
 	if ($hdr(X-Socket) != $null) {
 		$fs = $hdr(X-Socket);
 	}
+	if ($hdr(X-Then) != $null) {
+		forward();
+		$ru = $hdr(X-Then);
+		t_relay();
+		exit;
+	}
 	if ($hdr(X-How) == "stateless") {
 		forward();
 		xnotice("after $ci $rm\\n");
@@ -395,18 +401,32 @@ def test_script_goes_on_after_the_event(host, udp, peer, stateless):
     host.rpc("pv.shvSet", "blocked", "int", 0)
 
 
-def test_many_blocked_connections_leave_nothing(host, udp, peer):
-    """Shared memory comes back."""
-    target, usage = peer(), []
+def test_route_is_a_request_route_again_after_the_event(host, udp, peer):
+    """What a script may do only in a request route goes on to work behind the event."""
+    target, other = peer(), peer()
     host.rpc("pv.shvSet", "blocked", "int", target.port)
+    assert udp.ask(headers=to(target, then=other.uri())).status == 200
+    host.rpc("pv.shvSet", "blocked", "int", 0)
+    assert events(host, target) == 1 and len(other.requests) == 1
+
+
+@pytest.mark.parametrize("blocked", [True, False])
+def test_connections_leave_nothing(host, udp, blocked):
+    """Neither those that the event stops nor those that fail keep shared memory: not even their names."""
+    port, usage = Port(), []
+    host.rpc("pv.shvSet", "blocked", "int", port.number if blocked else 0)
+    before = len(host.log())
     for _ in range(3):
-        for _ in range(30):
-            udp.send(headers=to(target, True, id="one", xname="three.test"))
+        for i in range(30):
+            uri = f"sip:nobody@127.0.1.{i + 1}:{port.number};transport=tls"
+            udp.send(headers=[f"X-Target: {uri}", "X-How: stateless", "X-Xid: one", f"X-Xname: three-{i}.test"])
         assert udp.ask().status == 200
         host.wait_no_connections()
         usage.append(host.shm_used())
     host.rpc("pv.shvSet", "blocked", "int", 0)
-    assert not target.names and usage[2] <= usage[0] + 2000
+    port.release()
+    assert host.log()[before:].count("event to 127.0.1.") == 90
+    assert usage[2] <= usage[0] + 2000, usage
 
 
 # -- tls_reload() -------------------------------------------------------------------------------------------------------
