@@ -38,7 +38,8 @@ BAD_LINE = re.compile(
     r"(?:^|\s)(?:CRITICAL|ALERT|BUG|EMERG\w*):|already freed|exited by a signal|core was (?:not )?generated"
     r"|segmentation fault|AddressSanitizer|runtime error:", re.I)
 # What the host itself prints, as CRITICAL, whenever its processes end in an unlucky order.
-STOP_NOISE = re.compile(r"receive_fd\(\): EOF on|receive_fd\(\): recvmsg failed|send_fd: sendmsg failed")
+STOP_NOISE = re.compile(r"receive_fd\(\): EOF on|receive_fd\(\): recvmsg failed|send_fd: sendmsg failed"
+                        r"|recv_all\(\): 1st recv on \d+ failed")
 
 
 class HostError(AssertionError):
