@@ -229,7 +229,8 @@ struct tls_config_file {
 
 /* Sections in the files' order; both default sections are always there, in whatever order. */
 struct tls_config {
-	char *file; /* what it was read from, a file or a folder; NULL: made from module parameters */
+	char *file;      /* what it was read from, a file or a folder; NULL: made from module parameters */
+	int64_t read_at; /* when reading began, in nanoseconds since 1970; 0: unknown */
 	struct tls_config_file *files;
 	struct tls_section *sections;
 };
@@ -401,7 +402,7 @@ struct ossl_lib_ctx_st *tls_init_libctx(void);
 int tls_init_run_shared(int (*work)(void *arg), void *arg);
 
 /*
- * Empties this thread's OpenSSL error queue into OUT as "reason; reason", oldest first, newest kept when they do not all fit;
+ * Empties this thread's OpenSSL error queue into OUT as "reason; reason", oldest first, as many as fit;
  * "no reason given" when empty. Returns OUT.
  */
 const char *tls_init_errors(char *out, size_t size);
@@ -443,8 +444,11 @@ void tls_store_seal(struct tls_store *store);
 /* Frees STORE; contexts and connections that still use parts of it keep those. Any process, any scope. */
 void tls_store_free(struct tls_store *store);
 
-/* Makes PATH, which somebody else reads, one of the files that tls_store_stamp() looks at. Returns 0 or -1. */
-int tls_store_watch(struct tls_store *store, const char *path, struct tls_report *r);
+/*
+ * Makes PATH, which somebody else has begun to read at READ_AT (nanoseconds since 1970), one of the files that tls_store_stamp() looks
+ * at. Changed since then, it counts as changed. Returns 0 or -1.
+ */
+int tls_store_watch(struct tls_store *store, const char *path, int64_t read_at, struct tls_report *r);
 
 /* A number that changes when a file of STORE does: as it was when STORE was filled, or as it is NOW (looks at every file). */
 uint64_t tls_store_stamp(const struct tls_store *store, bool now);
@@ -783,6 +787,7 @@ struct tls_connection {
 	bool eof_after_input;          /* the peer has closed, but not all that came before is delivered */
 	struct tls_queue queue;        /* cleartext out */
 	long memory;                   /* shared bytes that belong to it */
+	unsigned held;                 /* bytes in the host's buffer when the last read ended */
 	struct tls_chunk *input;       /* ciphertext in */
 	char *server_name, *server_id; /* outgoing: what the script chose; NULL: nothing */
 	struct tls_crowd *crowd;       /* accepted, until the handshake is done; NULL: not counted */
@@ -847,8 +852,10 @@ int tls_load_start(const struct tls_settings *s);
 
 /*
  * Reads the configuration again and makes it the current one; any process. What is wrong goes to R and then nothing has
- * changed. One at a time: a second one that comes meanwhile is an error. Returns the new generation's number, -1 on an error.
+ * changed. One at a time: one that comes meanwhile is an error. Returns the new generation's number, -1 on an error, TLS_LOAD_BUSY
+ * while another is under way.
  */
+#define TLS_LOAD_BUSY (-2)
 int tls_load_reload(struct tls_report *r);
 
 /*

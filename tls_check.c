@@ -41,6 +41,10 @@ static void check(int status, void *arg)
 		return;
 	fflush(NULL); /* what the host has printed must not be printed again by the children of the lock proof */
 	if (chroot_dir != NULL && chroot(chroot_dir) != 0) {
+		if (errno != EPERM) {
+			LM_ERR("%s: %s\n", chroot_dir, strerror(errno));
+			_exit(1);
+		}
 		LM_WARN("TLS is not checked: its files are under %s, where only root may look\n", chroot_dir);
 		return;
 	}

@@ -6,6 +6,9 @@
  * A reload makes no new context for a domain whose settings and files are as they were: it takes over the one that is in use, and the
  * sessions of its peers stay good.
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* asprintf() */
+#endif
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -238,15 +241,19 @@ static void set_options(SSL_CTX *ctx)
  */
 static int use_sessions(const struct builder *b, struct tls_domain *d)
 {
-	char identity[512];
+	char *identity;
+	int result = -1;
 
 	(void)b;
-	snprintf(identity, sizeof(identity), "%s|%s|%d%s", options->session_id != NULL ? options->session_id : "",
-	         d->name, d->verify_mode != SSL_VERIFY_NONE ? tls_generation_number(d->generation) : 0,
-	         tls_compress_allowed(d->ctx) ? "|compressed" : "");
-	return tls_session_context(identity, d->session_context) == 0
-	           ? tls_session_setup(d->ctx, d->role == TLS_SERVER, d->session_context)
-	           : -1;
+	if (asprintf(&identity, "%d|%d|%s|%s",
+	             d->verify_mode != SSL_VERIFY_NONE ? tls_generation_number(d->generation) : 0,
+	             tls_compress_allowed(d->ctx), d->name,
+	             options->session_id != NULL ? options->session_id : "") < 0)
+		return -1;
+	if (tls_session_context(identity, d->session_context) == 0)
+		result = tls_session_setup(d->ctx, d->role == TLS_SERVER, d->session_context);
+	free(identity);
+	return result;
 }
 
 /* ---- whether a context can be taken over */

@@ -210,6 +210,15 @@ static const char *hello_name(SSL *ssl, size_t *length)
 	return *length <= size - 5 ? (const char *)p + 5 : NULL;
 }
 
+/* Whether NAME can be a host name at all. What cannot would go to logs, scripts and RPC answers as the client wrote it. */
+static bool is_plain(const char *name, size_t length)
+{
+	for (size_t i = 0; i < length; i++)
+		if (name[i] <= ' ' || name[i] > '~')
+			return false;
+	return true;
+}
+
 /*
  * For each ClientHello, before the version is chosen: the domain of the server name takes over whole, with its
  * versions and its verification, not only with its certificate.
@@ -225,6 +234,12 @@ static int on_client_hello(SSL *ssl, int *alert, void *arg)
 	q.server_name = hello_name(ssl, &q.server_name_length);
 	if (q.server_name == NULL)
 		return SSL_CLIENT_HELLO_SUCCESS;
+	if (!is_plain(q.server_name, q.server_name_length)) {
+		ERR_raise_data(ERR_LIB_SSL, SSL_R_TLSV1_UNRECOGNIZED_NAME, "the server name is not one: \"%.*s\"",
+		               (int)q.server_name_length, q.server_name);
+		*alert = SSL_AD_ILLEGAL_PARAMETER;
+		return SSL_CLIENT_HELLO_ERROR;
+	}
 	d = tls_domain_find(use->domain->generation, &q, &named);
 	if (!named && tls_runtime_options()->unknown_server_name != 0) {
 		ERR_raise_data(ERR_LIB_SSL, SSL_R_TLSV1_UNRECOGNIZED_NAME, "no domain is called %.*s",
@@ -384,6 +399,18 @@ static void build_domain(struct build_job *job, const struct tls_section *sectio
 	ERR_clear_error();
 }
 
+/* The configuration's own files count as files that it was built from, and so does the folder that they are in. */
+static void watch_config(const struct build_job *job)
+{
+	const struct tls_config *cfg = job->cfg;
+
+	if (cfg->file != NULL)
+		tls_store_watch(job->g->store, cfg->file, cfg->read_at, job->r);
+	for (const struct tls_config_file *f = cfg->files; f != NULL; f = f->next)
+		if (cfg->file == NULL || strcmp(f->name, cfg->file) != 0)
+			tls_store_watch(job->g->store, f->name, cfg->read_at, job->r);
+}
+
 static int build_in_scope(void *arg)
 {
 	struct build_job *job = arg;
@@ -396,8 +423,7 @@ static int build_in_scope(void *arg)
 	job->g = new_generation(count, previous);
 	if (job->g != NULL) {
 		job->g->number = previous != NULL ? previous->number + 1 : 1;
-		if (job->cfg->file != NULL)
-			tls_store_watch(job->g->store, job->cfg->file, job->r);
+		watch_config(job);
 		for (const struct tls_section *s = job->cfg->sections; s != NULL; s = s->next)
 			build_domain(job, s, previous);
 		tls_store_seal(job->g->store);

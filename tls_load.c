@@ -6,6 +6,7 @@
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tls_compat.h"
@@ -46,7 +47,9 @@ static struct tls_config *read_config(struct tls_report *r)
 	const char *file = tls_runtime_options()->config;
 	struct tls_config *cfg = NULL;
 	char *path = NULL;
+	struct timespec now;
 
+	clock_gettime(CLOCK_REALTIME_COARSE, &now); /* the clock of the files' times, which goes in steps */
 	if (getcwd(work, sizeof(work)) == NULL)
 		strcpy(work, "/");
 	if (file == NULL || file[0] == '\0')
@@ -58,6 +61,8 @@ static struct tls_config *read_config(struct tls_report *r)
 		tls_config_free(cfg);
 		cfg = NULL;
 	}
+	if (cfg != NULL)
+		cfg->read_at = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 	if (cfg == NULL && r->errors == 0)
 		tls_report_add(r, TLS_ERROR, file, 0, NULL, "no memory to read the configuration");
 	return cfg;
@@ -118,7 +123,7 @@ int tls_load_reload(struct tls_report *r)
 	int number = -1;
 
 	if (lock_loading(r) != 0)
-		return -1;
+		return TLS_LOAD_BUSY;
 	g = load(r);
 	if (g != NULL) {
 		number = tls_generation_number(g);
@@ -141,34 +146,49 @@ void tls_load_check(struct tls_report *r)
 	lock_release(&shared->lock);
 }
 
-/* What the files would have to be for another try. Only the watching process has it. */
-static uint64_t tried;
+/* The files as they were when they could not be loaded; they are not tried again until they change. Only the watching process has it. */
+static uint64_t bad_files;
 
-/* Whether a file has changed since the configuration in use was read, and since the last try. */
-static bool files_changed(void)
+/* Whether a file has changed since the configuration in use was read; *NOW is what the files are like. */
+static bool files_changed(uint64_t *now)
 {
 	struct tls_generation *g = tls_generation_pin();
-	uint64_t was = tls_generation_stamp(g, false), now = tls_generation_stamp(g, true);
-	bool changed = now != was && now != tried;
+	uint64_t was = tls_generation_stamp(g, false);
 
+	*now = tls_generation_stamp(g, true);
 	tls_generation_unpin(g);
-	tried = now;
-	return changed;
+	return *now != was && *now != bad_files;
+}
+
+static long refused_allocations(void)
+{
+	struct tls_mem_stats mem;
+
+	tls_mem_get_stats(&mem);
+	return mem.refused;
 }
 
 void tls_load_watch(unsigned ticks, void *param)
 {
+	long refused = refused_allocations();
 	struct tls_report r;
+	uint64_t now;
 	int number;
 
 	(void)ticks;
 	(void)param;
-	if (!files_changed())
+	if (!files_changed(&now))
 		return;
 	tls_report_init(&r);
 	number = tls_load_reload(&r);
-	tls_load_log(&r);
-	if (number < 0)
+	if (number != TLS_LOAD_BUSY)
+		tls_load_log(&r);
+	/* A reload that was in another's way, or short of memory, says nothing of the files. */
+	if (number < 0 && number != TLS_LOAD_BUSY && refused == refused_allocations())
+		bad_files = now;
+	if (number == TLS_LOAD_BUSY)
+		LM_NOTICE("a file of the TLS configuration has changed; the next look at the files loads it\n");
+	else if (number < 0)
 		LM_ERR(
 			"a file of the TLS configuration has changed but cannot be used; the configuration in use stays\n");
 	else

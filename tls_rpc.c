@@ -204,8 +204,10 @@ struct address_text {
 static struct address_text address_text(const struct ip_addr *address)
 {
 	struct ip_addr ip = *address;
-	struct address_text out;
+	struct address_text out = {""};
 
+	if (ip.af != AF_INET && ip.af != AF_INET6)
+		return out; /* a connection that is just being opened */
 	out.text[ip_addr2sbuf(&ip, out.text, sizeof(out.text) - 1)] = '\0';
 	return out;
 }

@@ -159,26 +159,41 @@ static bool mid_message(const struct tcp_connection *c, const struct tls_connect
 	return host_mid_message(c) || SSL_has_pending(t->ssl) == 1;
 }
 
-/* Starts, keeps or ends the deadline of the message that is under way as this read begins. */
+/*
+ * Starts, keeps or ends the deadline of the message that is under way as this read begins. When the host has taken a message out of its
+ * buffer since the last one, it is another message. A peer that drips cannot make that happen.
+ */
 static void watch_message(const struct tcp_connection *c, struct tls_connection *t)
 {
+	bool taken = (unsigned)(c->req.pos - c->req.buf) < t->held;
+
 	if (t->phase != TLS_PHASE_ESTABLISHED)
 		return;
 	if (!mid_message(c, t))
 		t->deadline_set = false;
-	else if (!t->deadline_set)
+	else if (!t->deadline_set || taken)
 		set_deadline(t, message_seconds());
 }
 
-/* What T's deadline was about, for the log. */
-static const char *describe_deadline(const struct tls_connection *t, char *out, size_t size)
+/* Whether T's deadline has passed. One that was about a message whose end has come meanwhile is over. */
+static bool too_late(const struct tcp_connection *c, struct tls_connection *t)
+{
+	if (!t->deadline_set || !past(t->deadline, get_ticks_raw()))
+		return false;
+	if (t->phase == TLS_PHASE_ESTABLISHED && !mid_message(c, t))
+		t->deadline_set = false;
+	return t->deadline_set;
+}
+
+static void log_deadline(const struct tls_connection *t)
 {
 	bool message = t->phase == TLS_PHASE_ESTABLISHED;
+	char reason[REASON_SIZE];
 
-	snprintf(out, size, "not finished within %d s (%s)",
+	snprintf(reason, sizeof(reason), "not finished within %d s (%s)",
 	         message ? message_seconds() : options()->handshake_timeout,
 	         message && options()->connection_timeout > 0 ? "connection_timeout" : "handshake_timeout");
-	return out;
+	log_failure(t, TLS_STAT_FAILED_TIMEOUT, message ? "reading" : "handshake", reason);
 }
 
 /* ---- open and clean */
@@ -249,8 +264,8 @@ static bool memory_low_to_open(struct tcp_connection *c)
 	return memory_low(c, kb >= 0 ? kb : chosen_limit(), OPEN_PIECE, "low_mem_threshold1");
 }
 
-/* Too low to go on with a handshake. */
-static bool memory_low_to_shake(struct tcp_connection *c)
+/* Too low to go on with a handshake, or to keep the beginning of a record. */
+static bool memory_low_to_go_on(struct tcp_connection *c)
 {
 	int kb = options()->low_mem_threshold2;
 
@@ -471,7 +486,7 @@ static int shake(struct tcp_connection *c, struct tls_connection *t)
 /* Begins the handshake or goes on with it, when there is memory for that. Returns 0, -1 when it has failed (logged). */
 static int go_on(struct tcp_connection *c, struct tls_connection *t)
 {
-	if (memory_low_to_shake(c) || (t->ssl == NULL && begin(c, t) != 0))
+	if (memory_low_to_go_on(c) || (t->ssl == NULL && begin(c, t) != 0))
 		return -1;
 	return shake(c, t);
 }
@@ -610,19 +625,23 @@ static void note_early_end(const struct tcp_connection *c, const struct tls_conn
 		            "the peer closed the connection before it was finished");
 }
 
+/* Whether T keeps a buffer for a record that is not complete: idle connections do not, so all together they could take what there is. */
+static bool half_record(const struct tls_connection *t)
+{
+	return t->phase == TLS_PHASE_ESTABLISHED && (t->input != NULL || SSL_has_pending(t->ssl) == 1);
+}
+
 /* Returns the bytes added to the host's buffer, -1 on an error. write_lock held. */
 static int read_locked(struct tcp_connection *c, struct tls_connection *t, struct tls_io *io,
                        rd_conn_flags_t *flags)
 {
-	char reason[REASON_SIZE];
 	bool full = false;
 	int got;
 
 	*flags &= ~RD_CONN_REPEAT_READ;
 	watch_message(c, t);
-	if (t->deadline_set && past(t->deadline, get_ticks_raw())) {
-		log_failure(t, TLS_STAT_FAILED_TIMEOUT, t->phase == TLS_PHASE_ESTABLISHED ? "reading" : "handshake",
-		            describe_deadline(t, reason, sizeof(reason)));
+	if (too_late(c, t)) {
+		log_deadline(t);
 		return -1;
 	}
 	if (c->req.pos >= c->req.buf + c->req.b_size) {
@@ -638,6 +657,9 @@ static int read_locked(struct tcp_connection *c, struct tls_connection *t, struc
 	t->io = NULL;
 	if (send_output(c, t, io) != 0 || got < 0 || keep_input(t, io) != 0)
 		return -1;
+	if (half_record(t) && memory_low_to_go_on(c))
+		return -1;
+	t->held = (unsigned)(c->req.pos - c->req.buf);
 	note_early_end(c, t);
 	set_read_flags(c, t, full, flags);
 	return got;
@@ -770,22 +792,29 @@ struct sweep {
 	int ids[SWEEP_MAX];
 };
 
-static int sweep_one(struct tls_connection *t, void *arg)
+/* Notes who seems to be late. What is seen here without the connection's lock may be half written, so it is looked at again. */
+static int suspect(struct tls_connection *t, void *arg)
 {
 	struct sweep *s = arg;
-	char reason[REASON_SIZE];
 
-	if (t->tcp->state < S_CONN_OK)
-		return 0; /* being closed already */
-	if (t->deadline_set && past(t->deadline, s->now))
-		log_failure(t, TLS_STAT_FAILED_TIMEOUT, t->phase == TLS_PHASE_ESTABLISHED ? "reading" : "handshake",
-		            describe_deadline(t, reason, sizeof(reason)));
-	else if (send_stalled(t->tcp, s->now))
-		log_failure(t, TLS_STAT_FAILED_TIMEOUT, "sending", "the peer takes nothing (send_timeout)");
-	else
+	if (t->tcp->state < S_CONN_OK) /* being closed already */
 		return 0;
-	s->ids[s->count++] = t->id;
+	if ((t->deadline_set && past(t->deadline, s->now)) || send_stalled(t->tcp, s->now))
+		s->ids[s->count++] = t->id;
 	return s->count == SWEEP_MAX;
+}
+
+/* Whether T, which is held, has to go (logged). */
+static bool convict(struct tls_connection *t, unsigned now)
+{
+	if (too_late(t->tcp, t)) {
+		log_deadline(t);
+		return true;
+	}
+	if (!send_stalled(t->tcp, now))
+		return false;
+	log_failure(t, TLS_STAT_FAILED_TIMEOUT, "sending", "the peer takes nothing (send_timeout)");
+	return true;
 }
 
 void tls_server_sweep(unsigned ticks, void *param)
@@ -794,9 +823,16 @@ void tls_server_sweep(unsigned ticks, void *param)
 
 	(void)ticks;
 	(void)param;
-	tls_list_walk(sweep_one, &s);
-	for (int i = 0; i < s.count; i++)
-		tls_list_kill(s.ids[i]);
+	tls_list_walk(suspect, &s);
+	for (int i = 0; i < s.count; i++) {
+		struct tls_connection *t = tls_list_hold(s.ids[i]);
+		bool guilty = t != NULL && convict(t, s.now);
+
+		if (t != NULL)
+			tls_list_release(t);
+		if (guilty)
+			tls_list_kill(s.ids[i]);
+	}
 }
 
 /* ---- life cycle */

@@ -405,18 +405,27 @@ static struct item *get_item(struct tls_store *store, enum kind kind, size_t siz
 	char id[4 * PATH_MAX];
 	uint64_t stamp = stamp_files(files);
 	struct item *item = NULL;
+	int before = r->errors;
+	bool kept;
 	int n = snprintf(id, sizeof(id), "%s\n%s\n%s\n%s", text(files->main), text(files->folder),
 	                 text(files->crl), text(files->password));
 
-	if (n < (int)sizeof(id) && (item = known_item(store, kind, id, stamp)) == NULL) {
+	if (n >= (int)sizeof(id)) {
+		problem(r, from, files->main != NULL ? files->main : files->folder,
+		        "paths and password are too long");
+	} else if ((item = known_item(store, kind, id, stamp)) == NULL) {
 		item = new_item(kind, size, id, stamp);
-		if (item == NULL)
+		if (item == NULL || load(item, files, from, r) != 0)
+			kept = false;
+		else
+			kept = keep_item(store, item) == 0;
+		if (!kept && r->errors == before)
 			problem(r, from, files->main != NULL ? files->main : files->folder,
 			        "no shared memory to load it");
-		else if (load(item, files, from, r) != 0 || keep_item(store, item) != 0) {
+		if (!kept && item != NULL)
 			drop_item(item);
+		if (!kept)
 			item = NULL;
-		}
 	}
 	OPENSSL_cleanse(id, sizeof(id));
 	return item;
@@ -815,12 +824,25 @@ static int load_nothing(struct item *item, const struct files *files, const stru
 	return 0;
 }
 
-int tls_store_watch(struct tls_store *store, const char *path, struct tls_report *r)
+/* Whether PATH was written or replaced at TIME, nanoseconds since 1970, or later. */
+static bool changed_since(const char *path, int64_t time)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && (int64_t)st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec >= time;
+}
+
+int tls_store_watch(struct tls_store *store, const char *path, int64_t read_at, struct tls_report *r)
 {
 	struct files files = {.main = path};
 	struct tls_origin from = {.file = path};
+	struct item *item = get_item(store, WATCHED, sizeof(struct item), &files, load_nothing, &from, r);
 
-	return get_item(store, WATCHED, sizeof(struct item), &files, load_nothing, &from, r) != NULL ? 0 : -1;
+	if (item == NULL)
+		return -1;
+	if (atomic_load(&item->refs) == 1 && changed_since(path, read_at))
+		item->stamp = ~item->stamp;
+	return 0;
 }
 
 /* The stamp of ITEM's files as they are now. */
