@@ -3,6 +3,7 @@
 #   make              build tls.so for the installed host
 #   make run          a demonstration server with it, which proves itself with one request
 #   make check        all tests
+#   make check-hosts  the same in other Debian systems, made below build (as root)
 #   make deps         install what the build and the demonstration need (Debian packages)
 #   make install      put the module where the host finds it; make uninstall takes it away
 #   make clean        remove what was built; make distclean also the host's headers and the demonstration's keys

@@ -14,6 +14,13 @@ check: deps-check
 check-style check-unit check-asan check-fuzz check-server: check-%: deps-check
 	@$(PYTHON) tools/check.py $*
 
+# The same in other Debian systems below $(BUILD), as root: HOSTS says which, STAGES which of the tests.
+HOSTS := 13 testing
+
+.PHONY: check-hosts
+check-hosts:
+	@STAGES="$(STAGES)" tools/check-hosts.sh $(HOSTS)
+
 # Lays out the C files as .clang-format says.
 .PHONY: format
 format:

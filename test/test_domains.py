@@ -180,7 +180,7 @@ def test_odd_names(lookup, pairs, asked):
     host, at = lookup
     hello = openssl_client(at["main"][1], "-servername", asked)
     assert "SIP/2.0 200" in hello, hello
-    assert ("CN = org" in hello) == asked.endswith(".example.org")
+    assert ("CN=org" in hello.replace(" = ", "=")) == asked.endswith(".example.org")
     host.check_alive()
 
 

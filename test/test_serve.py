@@ -200,7 +200,7 @@ def certificate_sent(received):
 
 # -- the bytes of a stream -----------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("size", [300, 16383, 16384, 16385, 20430, 65536, 70000, 200000])
+@pytest.mark.parametrize("size", [350, 16383, 16384, 16385, 20430, 65536, 70000, 200000])
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 def test_big_requests(host, version, size):
     with connect(host.port(), version) as client:

@@ -7,6 +7,7 @@
 #   host.sh modules             print the folder where the host looks for its modules
 #   host.sh preflight           check the compiler, the OpenSSL headers and the host
 #   host.sh headers DIR         fill DIR with the host's headers (DIR/src) and compiler flags (DIR/cflags)
+#   host.sh tree                check that KAMAILIO_SRC, if it is set, is of the host's version
 #   host.sh try MODULE          check that the host accepts the built module
 #
 # Environment: KAMAILIO (the host's program), KAMAILIO_SRC (a source tree to use instead of fetching one),
@@ -132,20 +133,26 @@ link_tree() {
 	mkdir -p "$dir/src"
 	ln -s "$tree/core" "$dir/src/core"
 	ln -s "$tree/lib" "$dir/src/lib"
-	cp "$tree"/Makefile* "$tree/../CMakeLists.txt" "$dir/src/" 2>/dev/null || true
+	cp "$tree"/Makefile* "$dir/src/" 2>/dev/null || true
 	[ ! -f "$tree/config.mak" ] || cp "$tree/config.mak" "$dir/src/"
 }
 
 # The version of the source tree $1, such as 6.0; nothing when it does not tell.
 tree_version() {
-	sed -nE 's/^(VERSION|PATCHLEVEL) *= *([0-9]+) *$/\2/p' "$1/Makefile.defs" 2>/dev/null | head -n 2 | paste -sd.
-	sed -nE 's/^ *VERSION +([0-9]+\.[0-9]+)(\.[0-9]+)*$/\1/p' "$1/CMakeLists.txt" 2>/dev/null
+	local dir=${1%/} told
+	dir=${dir%/src}
+	told=$(sed -nE 's/^(VERSION|PATCHLEVEL) *= *([0-9]+) *$/\2/p' "$dir/src/Makefile.defs" 2>/dev/null |
+		head -n 2 | paste -sd.) || true
+	[ -n "$told" ] ||
+		told=$(sed -nE 's/^ *VERSION +([0-9]+\.[0-9]+)[0-9.]*$/\1/p' "$dir/CMakeLists.txt" 2>/dev/null | head -n 1) || true
+	printf '%s\n' "$told"
 }
 
 # A tree of another version has other structs: the host would take the module and fall over it.
 check_tree() {
-	local dir=$1 version=$2 told
-	told=$(tree_version "$dir/src" | head -n 1)
+	local version=$1 told
+	[ -n "${KAMAILIO_SRC:-}" ] || return 0
+	told=$(tree_version "$KAMAILIO_SRC")
 	case $version. in
 	"$told".*) ;;
 	*) [ -z "$told" ] || die "KAMAILIO_SRC=$KAMAILIO_SRC is version $told, but the host is $version: give the tree of that" ;;
@@ -204,7 +211,7 @@ headers() {
 	mkdir -p "$work"
 	if [ -n "${KAMAILIO_SRC:-}" ]; then
 		link_tree "$work" "$KAMAILIO_SRC"
-		check_tree "$work" "$version"
+		check_tree "$version"
 	else
 		echo "Fetching the headers of kamailio $version"
 		tarball=$(fetch_tarball "$(realpath "$work")" "$version")
@@ -244,6 +251,7 @@ version) host_version "$(find_host)" ;;
 modules) modules_dir "$(find_host)" ;;
 preflight) preflight ;;
 headers) headers "$2" ;;
+tree) check_tree "$(host_version "$(find_host)")" ;;
 try) try_module "$2" ;;
-*) die "usage: host.sh find|version|modules|preflight|headers DIR|try MODULE" ;;
+*) die "usage: host.sh find|version|modules|preflight|headers DIR|tree|try MODULE" ;;
 esac

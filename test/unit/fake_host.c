@@ -132,7 +132,8 @@ static void *declared;
 
 int cfg_declare(char *name, cfg_def_t *definitions, void *values, int size, void **handle)
 {
-	declared = realloc(declared, (size_t)size);
+	free(declared);
+	declared = malloc((size_t)size);
 	if (declared == NULL)
 		return -1;
 	*handle = memcpy(declared, values, (size_t)size);

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# check-hosts.sh SYSTEM...     runs the tests in other Debian systems, as root; see tools/debian.sh for their names
+#
+# Where the headers of a system's host can't be had, nor a tree of them was given with KAMAILIO_SRC, that host is not
+# run; its OpenSSL is, with the host of Debian 13. The last lines tell what was run, what was not, and the sum.
+#
+# Environment: STAGES (those of tools/check.py; all), PYTEST_ARGS, KAMAILIO_SRC (used where its version is the host's).
+set -euo pipefail
+cd "${0%/*}/.."
+
+STAGES=${STAGES:-style unit asan fuzz server}
+summary=()
+missing=()
+passed=0 failed=0 skipped=0
+
+# What system $1 is, for people.
+describe() {
+	tools/debian.sh run "$1" bash -c '
+		echo "kamailio $(tools/host.sh version), $(openssl version | cut -d" " -f1,2)"' 2>/dev/null || true
+}
+
+# Adds the last count in the file $1; a run that has none has failed.
+add_count() {
+	local line
+	line=$(grep -E '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' "$1" | tail -n 1)
+	count=${line:-"0 passed, 1 failed, 0 skipped"}
+	set -- ${count//[^0-9 ]/}
+	passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
+}
+
+# Builds and tests in system $1; what that prints is kept in build/check-$1.log.
+run_in() {
+	tools/debian.sh run "$1" bash -c 'tools/deps.sh check || exit
+		tools/host.sh tree 2>/dev/null || unset KAMAILIO_SRC
+		make all && exec python3 tools/check.py "$@"' - $STAGES 2>&1 | tee "build/check-$1.log"
+}
+
+check() {
+	local system=$1 log=build/check-$1.log count begun=$SECONDS
+	echo "=== Debian $system"
+	mkdir -p build
+	if ! run_in "$system" && [ "$system" = "${system%-13}" ] &&
+		grep -q '^tls: the headers of .* could not be fetched' "$log"; then
+		missing+=("not run: Debian $system, $(describe "$system"): no headers of that host (KAMAILIO_SRC= gives them)")
+		check "$system-13"
+		return
+	fi
+	add_count "$log"
+	summary+=("Debian $system, $(describe "$system"): $count ($((SECONDS - begun)) s)")
+}
+
+for system in "$@"; do
+	check "$system"
+done
+printf '%s\n' "===" "${summary[@]}" "${missing[@]}"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ] && [ "$passed" -gt 0 ]
