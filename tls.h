@@ -633,8 +633,8 @@ void tls_context_start(const struct tls_options *o);
  * Loads what SECTION names into STORE and gives D its context: that of BEFORE, the same section in the configuration before (NULL: none),
  * when neither settings nor files have changed. Shared scope. Returns 0, -1 with all problems found in R.
  */
-int tls_context_make(struct tls_domain *d, const struct tls_config *cfg, const struct tls_section *section,
-                     struct tls_store *store, const struct tls_domain *before, struct tls_report *r);
+int tls_context_make(struct tls_domain *d, const struct tls_section *section, struct tls_store *store,
+                     const struct tls_domain *before, struct tls_report *r);
 
 /* Puts everything of D into SSL, which began with another domain's context. Shared scope. Returns 0 or -1. */
 int tls_context_move(struct ssl_st *ssl, struct tls_domain *d);

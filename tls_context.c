@@ -22,7 +22,6 @@ static const struct tls_options *options;
 
 /* What one domain is built from, for messages and for what it shares with others. */
 struct builder {
-	const struct tls_config *cfg;
 	const struct tls_section *section;
 	struct tls_store *store;
 	struct tls_report *r;
@@ -342,10 +341,10 @@ static int fill_context(const struct builder *b, struct tls_domain *d)
 	return failed;
 }
 
-int tls_context_make(struct tls_domain *d, const struct tls_config *cfg, const struct tls_section *section,
-                     struct tls_store *store, const struct tls_domain *before, struct tls_report *r)
+int tls_context_make(struct tls_domain *d, const struct tls_section *section, struct tls_store *store,
+                     const struct tls_domain *before, struct tls_report *r)
 {
-	struct builder b = {.cfg = cfg, .section = section, .store = store, .r = r};
+	struct builder b = {.section = section, .store = store, .r = r};
 	int failed = 0;
 
 	set_verification(d, &section->settings);

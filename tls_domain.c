@@ -386,12 +386,12 @@ static void build_domain(struct build_job *job, const struct tls_section *sectio
 
 	d->generation = g;
 	if (describe(section, d) != 0) {
-		tls_report_add(job->r, TLS_ERROR, job->cfg->file, section->line, NULL,
+		tls_report_add(job->r, TLS_ERROR, section->file, section->line, NULL,
 		               "no shared memory for a domain");
 		return;
 	}
 	before = counterpart(previous, d);
-	if (tls_context_make(d, job->cfg, section, g->store, before, job->r) == 0) {
+	if (tls_context_make(d, section, g->store, before, job->r) == 0) {
 		if (before == NULL || before->ctx != d->ctx)
 			set_callbacks(d->ctx, d->role);
 		index_domain(g, d);
