@@ -485,7 +485,6 @@ static int load_key(struct item *item, const struct files *files, const struct t
 		                   : "no private key (an encrypted one needs private_key_password)");
 		return -1;
 	}
-	warn_of_readers(files->main, from, r);
 	key->per_process = EVP_PKEY_is_a(key->parsed, "RSA") == 1 || EVP_PKEY_is_a(key->parsed, "RSA-PSS") == 1;
 	return 0;
 }
@@ -494,8 +493,13 @@ struct tls_key *tls_store_key(struct tls_store *store, const char *path, const c
                               const struct tls_origin *from, struct tls_report *r)
 {
 	struct files files = {.main = path, .password = password};
+	int before = store->count;
+	struct tls_key *key = (struct tls_key *)get_item(store, KEY, sizeof(struct tls_key), &files, load_key,
+	                                                 from, r);
 
-	return (struct tls_key *)get_item(store, KEY, sizeof(struct tls_key), &files, load_key, from, r);
+	if (key != NULL && store->count > before)
+		warn_of_readers(path, from, r);
+	return key;
 }
 
 /* The table of copies of KEY, made by whichever process comes first. */

@@ -259,10 +259,10 @@ class Forger(Client):
     handshake(hold_last=True) those of the handshake itself, in TLS 1.3. Whoever seals must not send() as well."""
 
     def __init__(self, port, version="1.3", pair=None, **how):
-        handle, self._secrets_file = tempfile.mkstemp(prefix="tls-secrets-")
+        handle, self.secrets_file = tempfile.mkstemp(prefix="tls-secrets-")
         os.close(handle)
         context = client_context(version, pair, ciphers=CIPHER_12 if version == "1.2" else None)
-        context.keylog_filename = self._secrets_file
+        context.keylog_filename = self.secrets_file
         super().__init__(port, context, **how)
         self.wanted, self.seal, self.secrets = version, None, {}
 
@@ -270,7 +270,7 @@ class Forger(Client):
         try:
             super().handshake(step, hold_last)
         finally:
-            with open(self._secrets_file, encoding="ascii") as f:
+            with open(self.secrets_file, encoding="ascii") as f:
                 lines = [line.split() for line in f if not line.startswith("#")]
             self.secrets = {words[0]: (bytes.fromhex(words[1]), bytes.fromhex(words[2])) for words in lines}
         if self.wanted == "1.2":
@@ -287,7 +287,7 @@ class Forger(Client):
 
     def close(self, notify=True):
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._secrets_file)
+            os.unlink(self.secrets_file)
         super().close(notify=False)
 
 
