@@ -979,6 +979,9 @@ struct sr_kemi_xval *tls_select_cget(struct sip_msg *msg, struct _str *key);
 
 /* ------------------------------------------------------------------ the host's -c: tls_check.c --------- */
 
+/* Says that the host's switch is off, or stands too late. */
+void tls_check_say_off(void);
+
 /*
  * When the module is loaded. In a host that was started with -c, START, which returns 0 or logs why not, is called at the process's end, and
  * decides on its status. Returns 0 or -1 (logged).

@@ -33,12 +33,21 @@ static int go_on_as_the_host(void)
 	return -1;
 }
 
+void tls_check_say_off(void)
+{
+	LM_WARN("TLS is off: put enable_tls=yes before the first loadmodule to use it\n");
+}
+
 /* The host has found no error when STATUS is 0. */
 static void check(int status, void *arg)
 {
 	(void)arg;
-	if (status != 0 || tls_disable)
+	if (status != 0)
 		return;
+	if (tls_disable) {
+		tls_check_say_off();
+		return;
+	}
 	fflush(NULL); /* what the host has printed must not be printed again by the children of the lock proof */
 	if (chroot_dir != NULL && chroot(chroot_dir) != 0) {
 		if (errno != EPERM) {

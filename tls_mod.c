@@ -178,7 +178,7 @@ static int start_rooms(void)
 static int on_start(void)
 {
 	if (tls_disable) {
-		LM_WARN("TLS is off: put enable_tls=yes before the first loadmodule to use it\n");
+		tls_check_say_off();
 		return 0;
 	}
 	if (start_rooms() != 0 || tls_stats_start(tls_rpc_gauges) != 0 || tls_rpc_start() != 0)

@@ -393,40 +393,50 @@ static struct item *new_item(enum kind kind, size_t size, const char *id, uint64
 	return NULL;
 }
 
+/* Fills ITEM from FILES. Returns 0, or -1 with the reason in R. */
+typedef int item_loader(struct item *item, const struct files *files, const struct tls_origin *from,
+                        struct tls_report *r);
+
+static struct item *load_item(struct tls_store *store, enum kind kind, size_t size, const char *id,
+                              uint64_t stamp, const struct files *files, item_loader *load,
+                              const struct tls_origin *from, struct tls_report *r)
+{
+	const char *path = files->main != NULL ? files->main : files->folder;
+	struct item *item = new_item(kind, size, id, stamp);
+
+	if (item == NULL) {
+		problem(r, from, path, "no shared memory to load it");
+		return NULL;
+	}
+	if (load(item, files, from, r) != 0) { /* it has said why */
+		drop_item(item);
+		return NULL;
+	}
+	if (keep_item(store, item) == 0)
+		return item;
+	problem(r, from, path, "no shared memory to keep it");
+	drop_item(item);
+	return NULL;
+}
+
 /*
  * The item of KIND for ID from FILES: a known one, or a new one that LOAD has filled. NULL with the reason in R. The stamp is taken before loading, so
  * that a file that changes meanwhile is loaded again by the next reload.
  */
 static struct item *get_item(struct tls_store *store, enum kind kind, size_t size, const struct files *files,
-                             int (*load)(struct item *, const struct files *, const struct tls_origin *,
-                                         struct tls_report *),
-                             const struct tls_origin *from, struct tls_report *r)
+                             item_loader *load, const struct tls_origin *from, struct tls_report *r)
 {
 	char id[4 * PATH_MAX];
 	uint64_t stamp = stamp_files(files);
 	struct item *item = NULL;
-	int before = r->errors;
-	bool kept;
 	int n = snprintf(id, sizeof(id), "%s\n%s\n%s\n%s", text(files->main), text(files->folder),
 	                 text(files->crl), text(files->password));
 
-	if (n >= (int)sizeof(id)) {
+	if (n >= (int)sizeof(id))
 		problem(r, from, files->main != NULL ? files->main : files->folder,
 		        "paths and password are too long");
-	} else if ((item = known_item(store, kind, id, stamp)) == NULL) {
-		item = new_item(kind, size, id, stamp);
-		if (item == NULL || load(item, files, from, r) != 0)
-			kept = false;
-		else
-			kept = keep_item(store, item) == 0;
-		if (!kept && r->errors == before)
-			problem(r, from, files->main != NULL ? files->main : files->folder,
-			        "no shared memory to load it");
-		if (!kept && item != NULL)
-			drop_item(item);
-		if (!kept)
-			item = NULL;
-	}
+	else if ((item = known_item(store, kind, id, stamp)) == NULL)
+		item = load_item(store, kind, size, id, stamp, files, load, from, r);
 	OPENSSL_cleanse(id, sizeof(id));
 	return item;
 }
@@ -674,11 +684,34 @@ static int note_issuer(struct tls_trust *trust, const X509 *x)
 	return -1;
 }
 
-static int add_anchors(struct tls_trust *trust, BIO *bio)
+/* Where something is loaded from, for what is said of it. */
+struct place {
+	const char *path;
+	const struct tls_origin *from;
+	struct tls_report *r;
+};
+
+static void warn_of_age(const X509_CRL *crl, const struct place *at)
+{
+	const ASN1_TIME *end = X509_CRL_get0_nextUpdate(crl);
+	char issuer[256] = "";
+
+	if (end == NULL || X509_cmp_current_time(end) > 0)
+		return;
+	X509_NAME_oneline(X509_CRL_get_issuer(crl), issuer, sizeof(issuer));
+	tls_report_add(
+		at->r, TLS_WARNING, at->from->file, at->from->line, at->from->setting,
+		"%s: the list of %s has expired: every certificate of that authority is refused until a current "
+		"list is loaded",
+		at->path, issuer);
+}
+
+static int add_anchors(struct tls_trust *trust, BIO *bio, const struct place *at)
 {
 	int count = 0;
 	X509 *x;
 
+	(void)at;
 	while ((x = next_certificate(bio)) != NULL) {
 		int added = X509_STORE_add_cert(trust->anchors, x);
 
@@ -692,13 +725,15 @@ static int add_anchors(struct tls_trust *trust, BIO *bio)
 	return end_of_pem() ? count : -1;
 }
 
-static int add_crls(struct tls_trust *trust, BIO *bio)
+static int add_crls(struct tls_trust *trust, BIO *bio, const struct place *at)
 {
 	int count = 0;
 	X509_CRL *crl;
 
 	while ((crl = next_crl(bio)) != NULL) {
 		int added = X509_STORE_add_crl(trust->anchors, crl);
+
+		warn_of_age(crl, at);
 
 		X509_CRL_free(crl);
 		if (added != 1)
@@ -711,7 +746,8 @@ static int add_crls(struct tls_trust *trust, BIO *bio)
 /* What a file of a trust store may hold. */
 struct content {
 	const char *name;
-	int (*add)(struct tls_trust *trust, BIO *bio); /* returns how many, -1 on an error */
+	int (*add)(struct tls_trust *trust, BIO *bio,
+	           const struct place *at); /* returns how many, -1 on an error */
 };
 
 static const struct content certificates = {"certificate", add_anchors};
@@ -721,6 +757,7 @@ static const struct content crls = {"CRL", add_crls};
 static int add_file(struct tls_trust *trust, const char *path, const struct content *content,
                     const struct tls_origin *from, struct tls_report *r)
 {
+	struct place at = {path, from, r};
 	struct blob b;
 	BIO *bio;
 	int count;
@@ -728,7 +765,7 @@ static int add_file(struct tls_trust *trust, const char *path, const struct cont
 	if (read_file(path, &b, from, r) != 0)
 		return -1;
 	bio = BIO_new_mem_buf(b.data, (int)b.size);
-	count = bio != NULL ? content->add(trust, bio) : -1;
+	count = bio != NULL ? content->add(trust, bio, &at) : -1;
 	BIO_free(bio);
 	blob_free(&b);
 	if (count < 0)
