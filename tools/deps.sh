@@ -8,7 +8,7 @@ set -euo pipefail
 
 RUN="make gcc libc6-dev libssl-dev zlib1g-dev netbase kamailio openssl python3"
 CHECK="libcmocka-dev python3-pytest python3-pytest-timeout python3-cryptography cppcheck clang clang-format libclang-rt-dev valgrind
-	gnutls-bin sip-tester baresip-core curl procps
+	gnutls-bin libwolfssl-dev sslscan testssl.sh sip-tester baresip-core curl procps
 	kamailio-tls-modules kamailio-websocket-modules kamailio-extra-modules kamailio-utils-modules"
 
 is_installed() {
