@@ -367,6 +367,9 @@ long tls_mem_private(void);
 /* Shared bytes that this thread has taken less those it has given back, since it began: the difference over a stretch of work tells what that added. */
 long tls_mem_balance(void);
 
+/* How often this thread has found no shared memory, since it began. */
+long tls_mem_refused(void);
+
 /* Bytes that the source can still give. */
 size_t tls_mem_available(void);
 
@@ -397,7 +400,8 @@ struct ossl_lib_ctx_st *tls_init_libctx(void);
 
 /*
  * Runs WORK(ARG) inside the shared scope. Before the first fork it does so in a thread of its own that is joined, so that nothing
- * thread-local of OpenSSL's is left to be inherited; later, in place. Returns what WORK returns, or -1.
+ * thread-local of OpenSSL's is left to be inherited; later, in place. Returns what WORK returns; -1, too, when a single allocation has
+ * failed meanwhile (logged).
  */
 int tls_init_run_shared(int (*work)(void *arg), void *arg);
 

@@ -195,13 +195,23 @@ struct job {
 	int result;
 };
 
+/*
+ * OpenSSL does not always say that memory was short: a certificate whose key found none looks like one with a key of an unknown kind, and stays so. So
+ * nothing is kept of which any part may be missing.
+ */
 static void *run_job(void *arg)
 {
 	struct job *job = arg;
+	long before = tls_mem_refused();
 
 	tls_mem_enter();
 	job->result = job->work(job->arg);
 	tls_mem_leave();
+	if (tls_mem_refused() == before)
+		return NULL;
+	LM_ERR("shared memory is short: %zu KB are free; give the host more with -m\n",
+	       tls_mem_available() / 1024);
+	job->result = -1;
 	return NULL;
 }
 

@@ -44,6 +44,7 @@ static OSSL_LIB_CTX *library; /* the default one inside a scope */
 static _Thread_local OSSL_LIB_CTX *outside __attribute__((tls_model("initial-exec")));
 static _Thread_local long balance
 	__attribute__((tls_model("initial-exec"))); /* shared bytes, less those given back */
+static _Thread_local long refused __attribute__((tls_model("initial-exec")));
 
 static void count(long blocks, long bytes)
 {
@@ -63,6 +64,7 @@ static void *shared_take(size_t size)
 
 	if (h == NULL) {
 		atomic_fetch_add_explicit(&counters[slot].refused, 1, memory_order_relaxed);
+		refused++;
 		return NULL;
 	}
 	h->mark = MARK_LIVE;
@@ -237,6 +239,11 @@ long tls_mem_private(void)
 long tls_mem_balance(void)
 {
 	return balance;
+}
+
+long tls_mem_refused(void)
+{
+	return refused;
 }
 
 size_t tls_mem_available(void)

@@ -171,6 +171,14 @@ static bool end_of_pem(void)
 	return true;
 }
 
+/* OpenSSL reads them on first use: better now than in one of the processes that serve, where a lack of memory would spoil them for all. */
+static void read_extensions(X509 *x)
+{
+	ERR_set_mark();
+	X509_check_purpose(x, -1, 0);
+	ERR_pop_to_mark();
+}
+
 /* The next certificate of BIO, NULL at the end or on an error (which stays in the queue). */
 static X509 *next_certificate(BIO *bio)
 {
@@ -180,6 +188,8 @@ static X509 *next_certificate(BIO *bio)
 		X509_free(x);
 		return NULL;
 	}
+	if (x != NULL)
+		read_extensions(x);
 	return x;
 }
 
@@ -570,14 +580,6 @@ static void warn_of_dates(const X509 *x, const char *path, const struct tls_orig
 		               "%s: the certificate expires in %d days; renew it and reload", path, days);
 }
 
-/* OpenSSL reads them on first use: better now than in one of the processes that serve. */
-static void read_extensions(X509 *x)
-{
-	ERR_set_mark();
-	X509_check_purpose(x, -1, 0);
-	ERR_pop_to_mark();
-}
-
 /* Reads the leaf and then the rest from BIO. Returns 0, or -1 with an error in OpenSSL's queue or what is missing in *WHAT. */
 static int parse_chain(BIO *bio, struct tls_chain *chain, const char **what)
 {
@@ -589,7 +591,6 @@ static int parse_chain(BIO *bio, struct tls_chain *chain, const char **what)
 		*what = end_of_pem() ? "no certificate in PEM form in it" : NULL;
 		return -1;
 	}
-	read_extensions(chain->certificate);
 	while ((x = next_certificate(bio)) != NULL)
 		if (sk_X509_push(chain->others, x) == 0) {
 			X509_free(x);
