@@ -63,7 +63,7 @@ endif
 FUZZERS := $(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/fuzz_*.c))
 FUZZ_SECONDS := 60
 
-$(BUILD)/fuzz/%: test/fuzz/%.c $(wildcard *.h tls_*.c) $(BUILD)/obj/flags
+$(BUILD)/fuzz/%: test/fuzz/%.c $(wildcard *.h tls_*.c test/fuzz/program.* test/unit/*.[ch]) $(BUILD)/obj/flags
 	@mkdir -p $(@D)
 	clang -std=gnu11 -g -O1 $(WARNINGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -I. \
 		@$(HOST_CFLAGS) -o $@ $(filter %.c,$< $(call links,$<)) $(filter-out %.c,$(call links,$<))

@@ -194,7 +194,7 @@ int bench_prepare(void)
 	atexit(bench_end);
 	make_identities();
 	tls_options_init(&bench_options);
-	return fake_memory_start(MEMORY_SIZE);
+	return 0;
 }
 
 int bench_start(const char *text)
@@ -208,7 +208,8 @@ int bench_start(const char *text)
 	snprintf(config, sizeof(config), "%s", bench_path("tls.cfg"));
 	bench_options.config = config;
 	tls_options_preset(&bench_options);
-	if (tls_runtime_start(&params, &bench_options) != 0 || tls_init_start(false) != 0)
+	if (fake_memory_start(MEMORY_SIZE) != 0 || tls_runtime_start(&params, &bench_options) != 0 ||
+	    tls_init_start(false) != 0)
 		return -1;
 	tls_compress_start(&bench_options);
 	if (tls_io_start() != 0 || tls_session_start() != 0 || tls_keylog_start(&bench_options) != 0 ||

@@ -482,16 +482,17 @@ static char *copy_of(const char *text, bool *ok)
 	return copy;
 }
 
-int tls_outgoing_choose(char **server_name, char **server_id)
+int tls_outgoing_choose(char **name, char **id)
 {
 	bool ok = true;
 
-	*server_name = copy_of(ends_server_name, &ok);
-	*server_id = copy_of(ends_server_id, &ok);
+	*name = copy_of(ends_server_name, &ok);
+	*id = copy_of(ends_server_id, &ok);
 	if (ok)
 		return 0;
-	tls_shared_free(*server_name);
-	tls_shared_free(*server_id);
+	tls_shared_free(*name);
+	tls_shared_free(*id);
+	*name = *id = NULL;
 	return -1;
 }
 

@@ -32,8 +32,9 @@
 
 #define MARK_LIVE UINT64_C(0x5afe5afe5afe5afe)
 #define MARK_FREE UINT64_C(0xf4eef4eef4eef4ee)
-#define FREED     0xdb /* what a freed block is filled with: no pointer that can be followed, no small number */
-#define GUARD     0xa7 /* behind a block, up to its class's size and at least one byte */
+#define FREED     0xdb /* what a freed block begins with: no pointer that can be followed, no small number */
+#define GUARD     0xa7 /* behind a block */
+#define FILL      128  /* bytes of either, as far as there is room */
 #define CLASSES   32   /* by powers of two */
 
 struct header {
@@ -74,12 +75,21 @@ static size_t room_of(const struct header *h)
 	return (size_t)1 << h->class;
 }
 
-static bool is_filled(const unsigned char *from, const unsigned char *to, unsigned char with)
+static size_t fill_size(size_t room)
 {
-	while (from < to)
-		if (*from++ != with)
-			return false;
-	return true;
+	return room < FILL ? room : FILL;
+}
+
+static void fill(unsigned char *p, size_t room, unsigned char with)
+{
+	memset(p, with, fill_size(room));
+}
+
+static bool is_filled(const unsigned char *p, size_t room, unsigned char with)
+{
+	size_t size = fill_size(room);
+
+	return size == 0 || (p[0] == with && memcmp(p, p + 1, size - 1) == 0);
 }
 
 static struct header *take_queued(uint32_t class)
@@ -93,7 +103,7 @@ static struct header *take_queued(uint32_t class)
 	q->first = h->next;
 	if (q->first == NULL)
 		q->last = NULL;
-	if (h->mark != MARK_FREE || !is_filled(body(h), body(h) + room_of(h), FREED))
+	if (h->mark != MARK_FREE || !is_filled(body(h), room_of(h), FREED))
 		die("written to after it was freed", h);
 	return h;
 }
@@ -133,7 +143,7 @@ static void *take(size_t size)
 	if (h == NULL)
 		return NULL;
 	*h = (struct header){.mark = MARK_LIVE, .size = (uint32_t)size, .class = class};
-	memset(body(h), GUARD, room_of(h));
+	fill(body(h) + size, room_of(h) - size, GUARD);
 	HIDE(body(h) + size, room_of(h) - size);
 	HIDE(h, sizeof(*h));
 	blocks++;
@@ -149,9 +159,9 @@ static void give(void *p)
 	if (h->mark != MARK_LIVE)
 		die(h->mark == MARK_FREE ? "freed twice" : "freed, but none of ours", h);
 	SHOW(p, room_of(h));
-	if (!is_filled(body(h) + h->size, body(h) + room_of(h), GUARD))
+	if (!is_filled(body(h) + h->size, room_of(h) - h->size, GUARD))
 		die("written to beyond its end", h);
-	memset(p, FREED, room_of(h));
+	fill(p, room_of(h), FREED);
 	h->mark = MARK_FREE;
 	h->next = NULL;
 	q = &queues[h->class];

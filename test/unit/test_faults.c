@@ -1,0 +1,712 @@
+/* links: BENCH -Wl,--wrap=CRYPTO_set_mem_functions -Wl,--wrap=nanosleep */
+/*
+ * test_faults.c - every allocation of shared memory fails in turn, once, and with all that come after it
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
+ *
+ * A scenario is run until it needs no more allocations than are allowed. After each run no block may be left that was not there before, a
+ * bystander's connection must still carry messages, a new one must come about, and whoever failed must have said so. Scenarios run
+ * in a child, so that a crash costs one run: the next child goes on behind it.
+ *
+ * Of long scenarios a choice of allocations fails, evenly spread; with FAULTS_EACH=1 in the environment each does, which takes an hour.
+ */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "bench.h"
+#include "ends.h"
+#include "fake_host.h"
+#include "fake_memory.h"
+
+#define RUN_SECONDS    20 /* no run takes a tenth of it */
+#define COMPLAINTS_MAX 20
+#define HEALTH_EVERY   16
+
+#ifdef __SANITIZE_ADDRESS__
+#define RUNS 60
+#else
+#define RUNS 300
+#endif
+
+/* ---- where in OpenSSL memory was asked for */
+
+static struct site {
+	const char *file;
+	int line;
+} site;
+
+static CRYPTO_malloc_fn real_malloc;
+static CRYPTO_realloc_fn real_realloc;
+
+int __real_CRYPTO_set_mem_functions(CRYPTO_malloc_fn m, CRYPTO_realloc_fn r, CRYPTO_free_fn f);
+int __wrap_CRYPTO_set_mem_functions(CRYPTO_malloc_fn m, CRYPTO_realloc_fn r, CRYPTO_free_fn f);
+
+static void *noting_malloc(size_t size, const char *file, int line)
+{
+	void *p;
+
+	site = (struct site){file, line};
+	p = real_malloc(size, file, line);
+	site.file = NULL;
+	return p;
+}
+
+static void *noting_realloc(void *old, size_t size, const char *file, int line)
+{
+	void *p;
+
+	site = (struct site){file, line};
+	p = real_realloc(old, size, file, line);
+	site.file = NULL;
+	return p;
+}
+
+int __wrap_CRYPTO_set_mem_functions(CRYPTO_malloc_fn m, CRYPTO_realloc_fn r, CRYPTO_free_fn f)
+{
+	real_malloc = m;
+	real_realloc = r;
+	return __real_CRYPTO_set_mem_functions(noting_malloc, noting_realloc, f);
+}
+
+/* The lock proof need not take its time in each of many starts. */
+int __real_nanosleep(const struct timespec *wanted, struct timespec *left);
+int __wrap_nanosleep(const struct timespec *wanted, struct timespec *left);
+
+int __wrap_nanosleep(const struct timespec *wanted, struct timespec *left)
+{
+	const struct timespec short_time = {.tv_nsec = wanted->tv_nsec / 20};
+
+	return __real_nanosleep(&short_time, left);
+}
+
+/* ---- what the runs are about */
+
+/* What the ports serve. */
+enum { ANY = 5061, RSA_EXCHANGE, CERTIFICATE_REQUIRED, NAMES, OLD };
+
+static const char domains[] = "[server:default]\n"
+							  "certificate = @/server.pem\n"
+							  "private_key = @/server.key\n"
+							  "[server:127.0.0.1:5062]\n"
+							  "method = TLSv1.2\n"
+							  "cipher_list = AES128-GCM-SHA256\n"
+							  "certificate = @/rsa.pem\n"
+							  "private_key = @/rsa.key\n"
+							  "[server:127.0.0.1:5063]\n"
+							  "certificate = @/server.pem\n"
+							  "private_key = @/server.key\n"
+							  "ca_list = @/ca.pem\n"
+							  "verify_certificate = yes\n"
+							  "require_certificate = yes\n"
+							  "[server:127.0.0.1:5064]\n"
+							  "certificate = @/server.pem\n"
+							  "private_key = @/server.key\n"
+							  "[server:127.0.0.1:5064]\n"
+							  "server_name = example.org\n"
+							  "certificate = @/rsa.pem\n"
+							  "private_key = @/rsa.key\n"
+							  "[server:127.0.0.1:5065]\n"
+							  "method = TLSv1.2\n"
+							  "certificate = @/server.pem\n"
+							  "private_key = @/server.key\n"
+							  "ca_list = @/ca.pem\n"
+							  "verify_client = on\n"
+							  "[client:default]\n"
+							  "certificate = @/client.pem\n"
+							  "private_key = @/client.key\n"
+							  "ca_list = @/ca.pem\n"
+							  "verify_certificate = yes\n"
+							  "[client:127.0.0.1:5062]\n"
+							  "method = TLSv1.2\n"
+							  "cipher_list = AES128-GCM-SHA256\n";
+
+static struct ends e, bystander;
+static char bytes[200000];
+
+static bool talk(struct ends *x)
+{
+	if (!ends_say(&x->client, "question"))
+		return false;
+	ends_run(x);
+	if (!ends_got(&x->server, "question") || !ends_say(&x->server, "answer"))
+		return false;
+	ends_run(x);
+	return ends_got(&x->client, "answer");
+}
+
+static bool open_other_client(int version)
+{
+	SSL_CTX *ctx = bench_context("client");
+	bool opened;
+
+	SSL_CTX_set_min_proto_version(ctx, version);
+	SSL_CTX_set_max_proto_version(ctx, version);
+	opened = ends_open(&e, NULL, ctx);
+	SSL_CTX_free(ctx);
+	return opened;
+}
+
+/* From the first byte to the last, both ends the module's. */
+static bool connect_at(int port)
+{
+	bool worked;
+
+	ends_port = (unsigned short)port;
+	worked = ends_open(&e, NULL, NULL) && ends_shake(&e, "question") && ends_got(&e.server, "question") &&
+	         ends_say(&e.server, "answer");
+	if (worked) {
+		ends_run(&e);
+		worked = ends_got(&e.client, "answer");
+	}
+	ends_close(&e);
+	return worked;
+}
+
+static bool connect_any(void)
+{
+	return connect_at(ANY);
+}
+
+static bool connect_rsa(void)
+{
+	return connect_at(RSA_EXCHANGE);
+}
+
+static bool connect_with_certificate(void)
+{
+	return connect_at(CERTIFICATE_REQUIRED);
+}
+
+static bool connect_with_certificate_old(void)
+{
+	return connect_at(OLD);
+}
+
+static bool connect_with_choices(void)
+{
+	bool worked;
+
+	ends_server_name = "example.org";
+	ends_server_id = "nobody";
+	worked = connect_at(NAMES);
+	ends_server_name = ends_server_id = NULL;
+	return worked;
+}
+
+/* ---- resumption */
+
+static SSL_SESSION *session;
+
+static void get_session(int version)
+{
+	ends_port = ANY;
+	if (!open_other_client(version) || !ends_shake(&e, NULL) || !talk(&e))
+		abort();
+	session = SSL_get1_session(e.client.ssl);
+	ends_close(&e);
+}
+
+static bool resume(int version)
+{
+	bool worked = open_other_client(version);
+
+	if (worked) {
+		SSL_set_session(e.client.ssl, session);
+		worked = ends_shake(&e, NULL) && talk(&e);
+	}
+	SSL_SESSION_free(session);
+	ends_close(&e);
+	return worked;
+}
+
+static void get_session_12(void)
+{
+	get_session(TLS1_2_VERSION);
+}
+
+static void get_session_13(void)
+{
+	get_session(TLS1_3_VERSION);
+}
+
+static bool resume_12(void)
+{
+	return resume(TLS1_2_VERSION);
+}
+
+static bool resume_13(void)
+{
+	return resume(TLS1_3_VERSION);
+}
+
+/* ---- what goes over a connection that stands */
+
+static void begin(int version)
+{
+	ends_port = ANY;
+	if (!open_other_client(version) || !ends_shake(&e, NULL) || !talk(&e))
+		abort();
+}
+
+static void begin_12(void)
+{
+	begin(TLS1_2_VERSION);
+}
+
+static void begin_13(void)
+{
+	begin(TLS1_3_VERSION);
+}
+
+static bool passes(struct end *from, struct end *to, size_t size)
+{
+	if (!ends_send(from, bytes, size))
+		return false;
+	ends_run(&e);
+	return ends_forget(to) == size;
+}
+
+/* With a host's buffer so small that ciphertext has to be kept, and with new keys where the version has them. */
+static bool exchange(void)
+{
+	bool worked;
+
+	e.server.c.req.b_size = 700;
+	e.server.piece = 5000;
+	worked = passes(&e.client, &e.server, 20000) && passes(&e.server, &e.client, sizeof(bytes));
+	if (SSL_version(e.client.ssl) == TLS1_3_VERSION)
+		SSL_key_update(e.client.ssl, SSL_KEY_UPDATE_REQUESTED);
+	worked = worked && passes(&e.client, &e.server, sizeof(bytes)) && passes(&e.server, &e.client, 1);
+	ends_close(&e);
+	return worked;
+}
+
+static bool close_politely(void)
+{
+	bool worked;
+
+	ends_say(&e.client, "last question");
+	ends_finish(&e.client);
+	ends_step(&e.server);
+	worked = ends_got(&e.server, "last question") && ends_say(&e.server, "answer");
+	ends_hang_up(&e.server);
+	ends_run(&e);
+	worked = worked && ends_got(&e.client, "answer");
+	ends_close(&e);
+	return worked;
+}
+
+/* None of the failures may open the door to somebody who is not let in otherwise. */
+static bool refuse_stranger(void)
+{
+	SSL_CTX *ctx = bench_context("stranger");
+	bool let_in;
+
+	ends_port = CERTIFICATE_REQUIRED;
+	let_in = ends_open(&e, NULL, ctx) && (ends_shake(&e, NULL) || ends_established(&e.server));
+	SSL_CTX_free(ctx);
+	ends_close(&e);
+	if (let_in)
+		abort();
+	return true;
+}
+
+static bool send_rubbish(void)
+{
+	bool refused;
+
+	ends_port = ANY;
+	if (!open_other_client(0))
+		return false;
+	wire_put(&e.to_server, "GET / HTTP/1.1\r\n\r\n", 18);
+	ends_step(&e.server);
+	refused = e.server.failed;
+	ends_close(&e);
+	return refused;
+}
+
+static bool let_much_wait(void)
+{
+	bool worked;
+
+	ends_port = ANY;
+	worked = ends_open(&e, NULL, NULL);
+	for (int i = 0; worked && i < 12; i++)
+		worked = ends_send(&e.client, bytes, 5000);
+	ends_run(&e);
+	worked = worked && ends_forget(&e.server) == 60000;
+	ends_close(&e);
+	return worked;
+}
+
+/* ---- reloads */
+
+/* Writes a file as it is, so that it is loaded again. */
+static void touch(const char *file)
+{
+	char content[8192];
+	FILE *f = fopen(bench_path(file), "r");
+	size_t n = f != NULL ? fread(content, 1, sizeof(content) - 1, f) : 0;
+
+	if (f != NULL)
+		fclose(f);
+	content[n] = '\0';
+	bench_write(file, content);
+}
+
+static void touch_all(void)
+{
+	static const char *const files[] = {"ca.pem",  "server.pem", "server.key",
+	                                    "rsa.pem", "rsa.key",    "client.key"};
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		touch(files[i]);
+}
+
+static bool reload(void)
+{
+	struct tls_report r;
+	int number;
+
+	tls_report_init(&r);
+	number = tls_load_reload(&r);
+	tls_load_log(&r);
+	tls_report_clear(&r);
+	return number > 0;
+}
+
+static bool check(void)
+{
+	struct tls_report r;
+	bool good;
+
+	tls_report_init(&r);
+	tls_load_check(&r);
+	tls_load_log(&r);
+	good = r.errors == 0;
+	tls_report_clear(&r);
+	return good;
+}
+
+static bool watch(void)
+{
+	fake_host_clear();
+	tls_load_watch(0, NULL);
+	return strstr(fake_host_log(), "serves new connections") != NULL;
+}
+
+/* A configuration of which nothing is left from earlier runs. */
+static void renew(void)
+{
+	touch_all();
+	if (!reload())
+		abort();
+}
+
+/* ---- scenarios */
+
+struct scenario {
+	const char *name;
+	void (*settle)(
+		void);           /* before and after each run, so that what is there can be compared; NULL: nothing */
+	void (*begin)(void); /* what comes before the run itself, NULL: nothing */
+	bool (*run)(void);   /* returns whether it worked; leaves nothing open */
+};
+
+static const struct scenario scenarios[] = {
+	{"TLS 1.3", NULL, NULL, connect_any},
+	{"TLS 1.2 with RSA key exchange", renew, NULL, connect_rsa},
+	{"TLS 1.3 with client certificate", NULL, NULL, connect_with_certificate},
+	{"TLS 1.2 with client certificate", NULL, NULL, connect_with_certificate_old},
+	{"name and profile", renew, NULL, connect_with_choices},
+	{"resumption, TLS 1.3", NULL, get_session_13, resume_13},
+	{"resumption, TLS 1.2", NULL, get_session_12, resume_12},
+	{"reading and writing, TLS 1.3", NULL, begin_13, exchange},
+	{"reading and writing, TLS 1.2", NULL, begin_12, exchange},
+	{"closing, TLS 1.3", NULL, begin_13, close_politely},
+	{"closing, TLS 1.2", NULL, begin_12, close_politely},
+	{"stranger", NULL, NULL, refuse_stranger},
+	{"rubbish", NULL, NULL, send_rubbish},
+	{"queueing", NULL, NULL, let_much_wait},
+	{"reload", renew, touch_all, reload},
+	{"reload without changes", renew, NULL, reload},
+	{"check", renew, touch_all, check},
+	{"watching files", renew, touch_all, watch},
+};
+
+/* Of COUNT allocations, the distance between those that fail; odd, so as not to be in step with what OpenSSL does in turn. */
+static long stride(long count, long runs)
+{
+	return getenv("FAULTS_EACH") != NULL ? 1 : count / runs | 1;
+}
+
+/* ---- one run, in a child. What goes wrong is said, and counted */
+
+/* What a child tells its parent; shared. */
+static struct progress {
+	long n, step;
+	bool forever, done;
+	int complaints;
+	long failed;      /* runs */
+	long asked;       /* allocations of a whole start */
+	struct site site; /* at which the run's first allocation failed */
+} * progress;
+
+static void complain(const char *what)
+{
+	if (progress->complaints++ < COMPLAINTS_MAX)
+		printf("# allocation %ld%s (%s:%d): %s\n%s", progress->n, progress->forever ? " and all later" : "",
+		       progress->site.file != NULL ? progress->site.file : "ours", progress->site.line, what,
+		       fake_host_log());
+	fflush(stdout);
+}
+
+static bool note_site(void)
+{
+	if (progress->site.line == 0)
+		progress->site = (struct site){site.file, site.file != NULL ? site.line : -1};
+	return false;
+}
+
+static bool run_scenario_once(const struct scenario *s)
+{
+	if (s->begin != NULL)
+		s->begin();
+	fake_host_clear();
+	return s->run();
+}
+
+/* Afterwards all is well again: for others and, looked at now and then, for the same once more. */
+static void check_health(const struct scenario *s)
+{
+	static unsigned turn;
+
+	ends_port = ANY;
+	if (!talk(&bystander))
+		complain("another connection was touched");
+	if ((s->settle != NULL || turn++ % HEALTH_EVERY == 0) && !run_scenario_once(s))
+		complain("it does not work afterwards either");
+}
+
+/* Returns how many blocks a run adds. */
+static long run_failing(const struct scenario *s, long n, bool forever)
+{
+	long before = bench_blocks();
+	bool worked;
+
+	if (s->begin != NULL)
+		s->begin();
+	fake_host_clear();
+	progress->site.line = 0;
+	fake_memory_fail_at(n, forever);
+	worked = s->run();
+	fake_memory_fail_at(0, false);
+	progress->failed += !worked;
+	if (!worked && fake_host_log()[0] == '\0')
+		complain("it failed without a word");
+	check_health(s);
+	if (s->settle != NULL)
+		s->settle();
+	return bench_blocks() - before;
+}
+
+/* What is made once and kept is not a leak: that is what each run adds to. */
+static bool leaks(const struct scenario *s, long n, bool forever)
+{
+	for (int i = 0; i < 3; i++)
+		if (run_failing(s, n, forever) <= 0)
+			return false;
+	return true;
+}
+
+static void open_bystander(void)
+{
+	ends_port = ANY;
+	if (!ends_open(&bystander, NULL, NULL) || !ends_shake(&bystander, "question") ||
+	    !ends_got(&bystander.server, "question"))
+		abort();
+}
+
+/* How many allocations a run of S needs, once all that is made only once is there. */
+static long count_allocations(const struct scenario *s)
+{
+	bool worked = true;
+	long count;
+
+	for (int i = 0; i < 2 * FAKE_HOST_PROCESSES; i++)
+		worked = worked && run_scenario_once(s);
+	if (s->settle != NULL)
+		s->settle();
+	if (s->begin != NULL)
+		s->begin();
+	fake_memory_fail_at(0, false);
+	worked = s->run() && worked;
+	count = fake_memory_asked();
+	if (!worked)
+		complain("it does not even work with all memory there is");
+	if (s->settle != NULL)
+		s->settle();
+	return count;
+}
+
+/* Begins where PROGRESS says. */
+static void run_all(const struct scenario *s)
+{
+	long count;
+
+	open_bystander();
+	count = count_allocations(s);
+	progress->step = stride(count, s->settle != NULL ? RUNS / 5 : RUNS);
+	for (; progress->n <= count; progress->n += progress->step, progress->forever = false) {
+		for (int i = progress->forever; i < 2; i++) {
+			progress->forever = i == 1;
+			alarm(RUN_SECONDS);
+			if (leaks(s, progress->n, progress->forever))
+				complain("blocks are left");
+		}
+	}
+	progress->done = true;
+	printf("# %ld allocations, %ld runs failed in an orderly way\n", count, progress->failed);
+}
+
+/* ---- children */
+
+/* Runs WORK(ARG) in a child. Returns its wait status. */
+static int in_child(void (*work)(const void *arg), const void *arg)
+{
+	int status;
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		signal(SIGSEGV, SIG_DFL);
+		signal(SIGABRT, SIG_DFL);
+		signal(SIGALRM, SIG_DFL);
+		work(arg);
+		fflush(NULL);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+static void run_scenario(const void *arg)
+{
+	if (bench_start(domains) != 0)
+		abort();
+	fake_memory_spares = note_site;
+	run_all(arg);
+}
+
+/* Goes on behind the run that PROGRESS says. */
+static void step_over(void)
+{
+	if (progress->forever)
+		progress->n += progress->step;
+	progress->forever = !progress->forever;
+}
+
+static void sweep(void **state)
+{
+	const struct scenario *s = *state;
+
+	memset(progress, 0, sizeof(*progress));
+	progress->n = 1;
+	while (!progress->done && progress->complaints < COMPLAINTS_MAX) {
+		int status = in_child(run_scenario, s);
+
+		if (status == 0)
+			continue;
+		complain(WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "the process ended");
+		step_over();
+	}
+	assert_int_equal(progress->complaints, 0);
+}
+
+/* A pattern as argument chooses scenarios. */
+/* ---- the start of the module: each run is a child's whole life */
+
+struct start {
+	long n;
+	bool forever;
+};
+
+static void run_start(const void *arg)
+{
+	const struct start *s = arg;
+
+	alarm(RUN_SECONDS);
+	fake_memory_spares = note_site;
+	fake_memory_fail_at(s->n, s->forever);
+	if (bench_start(domains) != 0) {
+		fake_memory_fail_at(0, false);
+		progress->failed++;
+		if (fake_host_log()[0] == '\0')
+			complain("it failed without a word");
+		return;
+	}
+	progress->asked = fake_memory_asked();
+	fake_memory_fail_at(0, false);
+	ends_port = ANY;
+	if (!ends_open(&e, NULL, NULL) || !ends_shake(&e, "question"))
+		complain("the start seemed to work, but connections do not");
+}
+
+static void try_start(struct start *s, bool forever)
+{
+	int status;
+
+	s->forever = forever;
+	progress->n = s->n;
+	progress->forever = forever;
+	progress->site.line = 0;
+	status = in_child(run_start, s);
+	if (status != 0)
+		complain(WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "the process ended");
+}
+
+static void sweep_start(void **state)
+{
+	struct start s = {0, false};
+
+	memset(progress, 0, sizeof(*progress));
+	assert_int_equal(in_child(run_start, &s), 0);
+	for (s.n = 1; s.n <= progress->asked && progress->complaints < COMPLAINTS_MAX;
+	     s.n += stride(progress->asked, RUNS / 2))
+		for (int i = 0; i < 2; i++)
+			try_start(&s, i == 1);
+	printf("# %ld allocations, %ld runs failed in an orderly way\n", progress->asked, progress->failed);
+	assert_int_equal(progress->complaints, 0);
+}
+
+int main(int argc, char **argv)
+{
+	struct CMUnitTest tests[sizeof(scenarios) / sizeof(scenarios[0]) + 1] = {
+		{.name = "start", .test_func = sweep_start},
+	};
+
+	for (size_t i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++)
+		tests[i + 1] = (struct CMUnitTest){
+			.name = scenarios[i].name, .test_func = sweep, .initial_state = (void *)(uintptr_t)&scenarios[i]};
+	progress = mmap(NULL, sizeof(*progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (progress == MAP_FAILED || bench_prepare() != 0)
+		return 1;
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
