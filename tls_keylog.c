@@ -34,9 +34,10 @@ bool tls_keylog_enabled(void)
 	return options != NULL && (options->keylog_mode & both) == both;
 }
 
+/* O_NONBLOCK: a pipe that nobody reads must not keep a worker. */
 static int open_file(void)
 {
-	return open(options->keylog_file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
+	return open(options->keylog_file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK,
 	            S_IRUSR | S_IWUSR);
 }
 
@@ -89,10 +90,22 @@ static int check_file(void)
 		return -1;
 	}
 	close(fd);
+	if (!S_ISREG(st.st_mode)) {
+		LM_ERR("keylog_file %s: not a regular file\n", options->keylog_file);
+		return -1;
+	}
 	if ((st.st_mode & (S_IRWXG | S_IRWXO)) == 0)
 		return 0;
 	LM_ERR("keylog_file %s: others may read it; run chmod 600 on it\n", options->keylog_file);
 	return -1;
+}
+
+static bool is_port(const char *text)
+{
+	size_t digits = strspn(text, "0123456789");
+	long port = digits > 0 && digits <= 5 && text[digits] == '\0' ? strtol(text, NULL, 10) : 0;
+
+	return port > 0 && port <= 65535;
 }
 
 /* "udp:ADDRESS:PORT" or "ADDRESS:PORT", an IPv6 address in brackets, into PEER. Returns 0 or -1. */
@@ -103,7 +116,7 @@ static int parse_peer(const char *text)
 	char address[64];
 	size_t n;
 
-	if (colon == NULL)
+	if (colon == NULL || !is_port(colon + 1))
 		return -1;
 	n = (size_t)(colon - start);
 	if (n >= 2 && start[0] == '[' && start[n - 1] == ']') {
