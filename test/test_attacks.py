@@ -153,6 +153,7 @@ def test_half_records_leave_memory_to_the_host(start_host, certs):
                 client.push(record)
             except OSError:
                 pass
+        wait_for(lambda: host.rpc("core.shmmem")["free"] > 200000, 20, "memory to be left")
         with UdpClient(host.port("udp:127.0.0.1")) as udp:
             answers = [udp.ask(timeout=3).status for _ in range(20)]
         assert answers == [200] * 20
