@@ -225,6 +225,14 @@ def connect(port, version=None, pair=None, ca=None, **how):
         raise
 
 
+def warm(host, pair=None):
+    """Has every worker serve a client: what a process keeps from its first one, as its random generators, is there."""
+    with contextlib.ExitStack() as held:
+        for _ in range(2 * len(host.workers())):
+            held.enter_context(connect(host.port(), pair=pair)).ask()
+    host.wait_no_connections()
+
+
 def refused(port, timeout=TIMEOUT, **how):
     """True if the server refuses this client in its handshake, or right after it as TLS 1.3 does."""
     try:

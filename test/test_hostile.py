@@ -17,7 +17,7 @@ from forge import (ALERT, CHANGE_CIPHER, DATA, FATAL, HANDSHAKE, HEARTBEAT, KEY_
                    message, record, records, u16, u24)
 from host import wait_for
 from peers import Client, Closed, Peer, UdpClient, client_context, client_hello, connect, raw_exchange, refused, reset, \
-    server_context
+    server_context, warm
 
 HANDSHAKE_SECONDS, IDLE_SECONDS = 3, 4
 VERSIONS = ["1.2", "1.3"]
@@ -50,9 +50,7 @@ def bystander(host):
     """A client that is served before and after, and a host that is as it was: processes, log, connections, memory."""
     host.revive()
     host.wait_no_connections(30)
-    with connect(host.port()) as client:
-        client.ask()
-    host.wait_no_connections()
+    warm(host)
     before = host.shm_used()
     yield lambda: serves(host)
     serves(host)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 import sip
 from certs import DAY, NOW, der
 from host import wait_for
-from peers import Client, Closed, Peer, UdpClient, client_context, connect, server_context
+from peers import Client, Closed, Peer, UdpClient, client_context, connect, server_context, warm
 
 SCRIPT = """
 request_route {
@@ -306,6 +306,7 @@ def test_list_of_4_mb(start_host, certs):
     """Unchanged, reloads cost nothing; changed, it is replaced and the old one freed; refused clients stay refused."""
     site = Site(start_host, certs, shm_mb=384)
     host, revoked = site.host, client_context(pair=certs.client_revoked)
+    warm(host, certs.client_good)
     light = host.shm_used()
     site.lists(certs.client_revoked, extra=ENTRIES)
     assert os.path.getsize(host.path("crl.pem")) > 4 << 20
