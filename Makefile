@@ -3,6 +3,7 @@
 #   make              build tls.so for the installed host
 #   make run          a demonstration server with it, which proves itself with one request
 #   make check        all tests
+#   make soak         everything at once for SOAK_SECONDS (an hour), with a report and a picture
 #   make check-hosts  the same in other Debian systems, made below build (as root)
 #   make deps         install what the build and the demonstration need (Debian packages)
 #   make install      put the module where the host finds it; make uninstall takes it away
@@ -88,7 +89,7 @@ include mk/check.mk
 
 .PHONY: clean distclean
 clean:
-	rm -rf tls.so tls.so.part $(addprefix $(BUILD)/,obj unit asan fuzz check load)
+	rm -rf tls.so tls.so.part $(addprefix $(BUILD)/,obj unit asan fuzz check load soak)
 
 distclean: clean
 	rm -rf $(BUILD)

@@ -111,7 +111,7 @@ def main():
             host.allow(".*")
             for act in list(tried.values())[:3] + [sender(client_hello())]:
                 measure(host, act, 20)
-            print("| Peer | bytes of its | CPU, ms | KB in the module | KB in all | kept |")
+            print("| Peer | sends, bytes | CPU, ms | holds in the module, KB | holds in all, KB | is kept |")
             print("|---|---|---|---|---|---|")
             for name, act in tried.items():
                 cpu, module, whole, stayed = measure(host, act, asked.connections)

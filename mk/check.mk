@@ -79,6 +79,13 @@ fuzz: $(FUZZERS:%=$(BUILD)/fuzz/%)
 unit-programs: $(UNIT_TESTS:%=$(BUILD)/unit/%)
 asan-programs: $(UNIT_TESTS:%=$(BUILD)/asan/%)
 
+# Everything at once for as long as asked; report and picture in build/soak.
+SOAK_SECONDS := 3600
+.PHONY: soak
+soak: deps-check
+	@$(MAKE) all bench-programs
+	@nice -n 5 $(PYTHON) tools/soak.py --seconds $(SOAK_SECONDS) --folder $(BUILD)/soak
+
 # The load generator, for the tests and the benchmarks.
 .PHONY: bench-programs
 bench-programs: $(patsubst bench/%.c,$(BUILD)/%,$(wildcard bench/*.c))

@@ -2,10 +2,12 @@
 other clients are served meanwhile, no process is lost, and when they have gone nothing of them is left."""
 
 import contextlib
+import os
 import re
 import resource
 import socket
 import ssl
+import subprocess
 import time
 
 import pytest
@@ -15,7 +17,7 @@ import sip
 import certs as making
 from forge import (ALERT, CHANGE_CIPHER, DATA, FATAL, HANDSHAKE, HEARTBEAT, KEY_UPDATE, WARNING, Forger, alert, forger,
                    message, record, records, u16, u24)
-from host import wait_for
+from host import TOP, wait_for
 from peers import Client, Closed, Peer, UdpClient, client_context, client_hello, connect, raw_exchange, refused, reset, \
     server_context, warm
 
@@ -719,3 +721,19 @@ def test_randoms_of_refused_clients_differ(host, bystander):
         assert answer[5] == 2
         seen.add(answer[11:43])
     assert len(seen) == 40
+
+
+# -- what the documentation says -----------------------------------------------------------------------------------
+
+def test_the_tool_that_measures_costs():
+    """The command of doc/security.md, for two kinds of peers."""
+    with open(os.path.join(TOP, "doc", "security.md"), encoding="utf-8") as f:
+        page = f.read()
+    assert "`bench/cost.py --connections 40`" in page
+    done = subprocess.run([os.path.join(TOP, "bench", "cost.py"), "--connections", "3", "one byte", "X25519"],
+                          stdout=subprocess.PIPE, check=True, text=True, timeout=100)
+    rows = [line.split(" | ") for line in done.stdout.splitlines()]
+    assert len(rows) == 4 and all(line in page for line in done.stdout.splitlines()[:2])
+    for row in rows[2:]:
+        assert f"{row[0]} | {row[1]} |" in page, "the page has another table"
+        assert 0 < float(row[2]) < 50 and row[5] == "yes |"
