@@ -39,7 +39,8 @@ BAD_LINE = re.compile(
     r"|segmentation fault|AddressSanitizer|runtime error:", re.I)
 # What the host itself prints, as CRITICAL, whenever its processes end in an unlucky order.
 STOP_NOISE = re.compile(r"receive_fd\(\): EOF on|receive_fd\(\): recvmsg failed|send_fd: sendmsg failed"
-                        r"|recv_all\(\): 1st recv on \d+ failed")
+                        r"|recv_all\(\): 1st recv on \d+ failed"
+                        r"|handle_tcp_child\(\): read from tcp child \d+ .* Connection reset by peer")
 
 
 class HostError(AssertionError):
