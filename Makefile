@@ -10,7 +10,7 @@
 #   make clean        remove what was built; make distclean also the host's headers and the demonstration's keys
 #
 # Variables: KAMAILIO, KAMAILIO_SRC (mk/host.mk), CC, CFLAGS, LDFLAGS, TLS_EXTRA_LIBS (more libraries to link),
-# DESTDIR, MODULES_DIR (make install), TLS_PORT, SIP_PORT, ONCE=1 (make run).
+# DESTDIR, prefix, exec_prefix, libdir, MODULES_DIR (make install), TLS_PORT, SIP_PORT, ONCE=1 (make run).
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
@@ -49,7 +49,7 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/obj/flags
 $(BUILD)/obj/flags: $(HOST_CFLAGS) FORCE
 	@mkdir -p $(@D)
 	@{ printf '%s\n' '$(subst ','\'',$(CC) $(MODULE_CFLAGS) $(LDFLAGS) $(MODULE_LIBS))'; cat $(HOST_CFLAGS); } >$@.new
-	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+	@cmp -s $@.new $@ && rm $@.new || { [ ! -f tls.so ] || tools/host.sh compare $(CURDIR)/tls.so; mv $@.new $@; }
 
 .PHONY: FORCE
 FORCE:
@@ -74,16 +74,23 @@ run: deps
 	@tools/demo-certs.sh $(BUILD)/demo
 	@$(PYTHON) tools/demo.py --dir $(BUILD)/demo --tls-port $(TLS_PORT) --sip-port $(SIP_PORT) $(if $(ONCE),--once)
 
-# Below the host's folder of modules, in a folder that no package uses.
-MODULES_DIR := $(if $(prefix),$(prefix)/lib/kamailio/modules,$(HOST_MODULES))
+# Below the host's folder of modules, in a folder that no package uses; with prefix, exec_prefix or libdir below those,
+# as is the custom.
+ifneq ($(prefix)$(exec_prefix)$(libdir),)
+prefix ?= /usr/local
+exec_prefix ?= $(prefix)
+libdir ?= $(exec_prefix)/lib
+MODULES_DIR := $(libdir)/kamailio/modules
+else
+MODULES_DIR := $(HOST_MODULES)
+endif
 
 .PHONY: install uninstall
 install: tls.so
-	@HOST_MODULES=$(HOST_MODULES) DESTDIR=$(DESTDIR) tools/install.sh tls.so $(MODULES_DIR)/tls
+	@HOST_MODULES='$(HOST_MODULES)' DESTDIR='$(DESTDIR)' tools/install.sh add '$(MODULES_DIR)' $(CURDIR)/tls.so
 
-uninstall: | preflight
-	rm -f $(DESTDIR)$(MODULES_DIR)/tls/tls.so
-	-@rmdir $(DESTDIR)$(MODULES_DIR)/tls 2>/dev/null
+uninstall:
+	@DESTDIR='$(DESTDIR)' tools/install.sh remove '$(MODULES_DIR)'
 
 include mk/check.mk
 

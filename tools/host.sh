@@ -9,6 +9,7 @@
 #   host.sh headers DIR         fill DIR with the host's headers (DIR/src) and compiler flags (DIR/cflags)
 #   host.sh tree                check that KAMAILIO_SRC, if it is set, is of the host's version
 #   host.sh try MODULE          check that the host accepts the built module
+#   host.sh compare MODULE      say so when it was built for a host of another version
 #
 # Environment: KAMAILIO (the host's program), KAMAILIO_SRC (a source tree to use instead of fetching one),
 # CC (the compiler).
@@ -235,14 +236,33 @@ headers() {
 }
 
 # Loads the module into the host in its configuration check: the host compares versions and flags, and the
-# linker resolves every name. TLS stays off, because the module's own check would ask for certificates.
+# linker resolves every name. TLS stays off, because the module's own check would ask for certificates. Prints the
+# host's words when it refuses.
+load_module() {
+	"$1" -c -E -f <(printf 'debug=0\nenable_tls=no\nlisten=udp:127.0.0.1:5\nloadmodule "%s"\n' "$2"
+		printf 'request_route { exit; }\n') 2>&1 >/dev/null
+}
+
+# What the words $1 of a host say about versions, such as "built for kamailio 5.6.3, and the host is kamailio 6.0.1".
+version_of_refusal() {
+	sed -nE 's/.*version mismatch for .*; core: (.*); module: (.*)$/built for \2, and the host is \1/p' <<<"$1" | head -n 1
+}
+
 try_module() {
-	local module=$1 host said
+	local module=$1 host said why
 	host=$(find_host)
-	said=$("$host" -c -E -f <(printf 'debug=0\nenable_tls=no\nlisten=udp:127.0.0.1:5\nloadmodule "%s"\n' "$module"
-		printf 'request_route { exit; }\n') 2>&1 >/dev/null) && return
+	said=$(load_module "$host" "$module") && return
+	why=$(version_of_refusal "$said")
+	[ -z "$why" ] || die "$module was $why ($host): a server of that version would refuse it. Build it again here: make"
 	printf '%s\n' "$said" | sed 's/^ *[0-9]*([0-9]*) */    /' >&2
 	die "$host refuses $module: its reasons stand above. After an update of the host: make clean, then make"
+}
+
+# Tells, before a build, that the host is another one than at the last.
+compare_module() {
+	local why
+	why=$(version_of_refusal "$(load_module "$(find_host)" "$1" || true)")
+	[ -z "$why" ] || echo "$1 was $why now: building it again"
 }
 
 case ${1:-} in
@@ -253,5 +273,6 @@ preflight) preflight ;;
 headers) headers "$2" ;;
 tree) check_tree "$(host_version "$(find_host)")" ;;
 try) try_module "$2" ;;
-*) die "usage: host.sh find|version|modules|preflight|headers DIR|tree|try MODULE" ;;
+compare) compare_module "$2" ;;
+*) die "usage: host.sh find|version|modules|preflight|headers DIR|tree|try MODULE|compare MODULE" ;;
 esac
