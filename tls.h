@@ -72,6 +72,7 @@ struct tls_settings {
 	int require_certificate;
 	int verify_client;
 	int verify_depth;
+	int verify_name;
 	int server_name_mode;
 	char *certificate;
 	char *private_key;
@@ -509,7 +510,18 @@ struct x509_store_ctx_st;
 int tls_verify_note(int ok, struct x509_store_ctx_st *store);
 int tls_verify_accept(int ok, struct x509_store_ctx_st *store);
 
-/* OpenSSL's callback for a whole chain (SSL_CTX_set_cert_verify_callback(3)). Verifies it, if a ticket for such a client can be issued. */
+/*
+ * Whether X is for DOMAIN, a name or an address of LENGTH bytes ("[" and "]" around an IPv6 address or not), by the rules of RFC 5922
+ * section 7: the sip URIs among its alternative names, without a user part, count; without any, its DNS names; without alternative names
+ * at all, its common name. No wildcards, no part of a name. An address is also looked for among the IP addresses. Any process; holds no
+ * lock; without memory the answer is no.
+ */
+bool tls_verify_names(const struct x509_st *x, const char *domain, size_t length);
+
+/*
+ * OpenSSL's callback for a whole chain (SSL_CTX_set_cert_verify_callback(3)). Verifies it; a client's, if a ticket for such a client can be
+ * issued; a server's name, where its domain asks for that (verify_name).
+ */
 int tls_verify_chain(struct x509_store_ctx_st *store, void *arg);
 
 /* ------------------------------------------------------------------ domains: tls_domain.c -------------- */
@@ -531,7 +543,8 @@ struct tls_domain {
 	int oldest, newest; /* protocol versions, 0: the library's */
 	int verify_mode;    /* SSL_VERIFY_... */
 	int verify_depth;
-	bool accept_any; /* a certificate that does not verify does not end the handshake */
+	bool accept_any;  /* a certificate that does not verify does not end the handshake */
+	bool verify_name; /* a server must be who its certificate names */
 	struct tls_key *keys[2];
 	struct tls_chain *chains[2];
 	struct tls_trust *trust;       /* NULL: none */
@@ -543,7 +556,7 @@ struct tls_domain {
 /* A connection's tie to its domain: what SSL_get_app_data() gives. */
 struct tls_domain_use {
 	struct tls_domain *domain;
-	struct tls_address local; /* of the host's side */
+	struct tls_address address; /* that it was chosen by: ours when accepting, the peer's when connecting */
 };
 
 /* What the hooks need to choose a domain. */

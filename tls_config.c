@@ -389,6 +389,13 @@ static void check_parameter(const struct spot *at, const struct tls_setting *row
 		say(at, TLS_ERROR, "%d is out of range; allowed: %s", value, allowed(row).text);
 }
 
+/* A name in a certificate that nobody has verified proves nothing: whoever believes that it is checked must be told. */
+static void check_verify_name(const struct spot *at, const struct tls_settings *s)
+{
+	if (s->verify_name > 0 && s->verify_certificate <= 0)
+		say(at, TLS_ERROR, "needs verify_certificate = yes: who signs for themselves may take any name");
+}
+
 void tls_modparam_check(const struct tls_settings *s, const struct tls_options *o, struct tls_report *r)
 {
 	FOR_EACH_ROW(row, is_row) {
@@ -398,6 +405,7 @@ void tls_modparam_check(const struct tls_settings *s, const struct tls_options *
 		if ((row->flags & TLS_IN_MODPARAM) != 0 && is_set(row, base))
 			check_parameter(&at, row, base);
 	}
+	check_verify_name(&(struct spot){.r = r, .setting = "verify_name"}, s);
 }
 
 /* ---- sections */
@@ -500,6 +508,18 @@ static void settle_verify_client(struct tls_section *section, struct tls_report 
 	override(section, "require_certificate", word == TLS_VERIFY_CLIENT_ON, r);
 }
 
+static void settle_verify_name(const struct tls_section *section, struct tls_report *r)
+{
+	struct spot at = {r, section->file, *set_line(section, tls_setting_find("verify_name", TLS_OF_DOMAIN)),
+	                  "verify_name"};
+
+	if (section->role == TLS_CLIENT)
+		check_verify_name(&at, &section->settings);
+	else if (section->settings.verify_name > 0)
+		say(&at, TLS_WARNING,
+		    "is about servers, and has no effect in a server section: a script asks is_peer_named()");
+}
+
 /* Presets what SECTION does not set. A client presents a certificate only when it is told to; an empty text is none. */
 static int complete_section(struct tls_section *section)
 {
@@ -582,6 +602,8 @@ static int complete_config(struct tls_config *cfg, struct tls_report *r)
 		return -1;
 	for (struct tls_section *section = cfg->sections; section != NULL; section = section->next) {
 		settle_verify_client(section, r);
+		if (section->file != NULL)
+			settle_verify_name(section, r);
 		if (complete_section(section) < 0)
 			return -1;
 	}

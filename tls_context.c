@@ -194,6 +194,7 @@ static void set_verification(struct tls_domain *d, const struct tls_settings *s)
 	if (require)
 		d->verify_mode |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
 	d->verify_depth = s->verify_depth;
+	d->verify_name = d->role == TLS_CLIENT && s->verify_name > 0;
 }
 
 static int use_verification(const struct builder *b, struct tls_domain *d)

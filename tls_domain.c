@@ -226,7 +226,7 @@ static bool is_plain(const char *name, size_t length)
 static int on_client_hello(SSL *ssl, int *alert, void *arg)
 {
 	struct tls_domain_use *use = SSL_get_app_data(ssl);
-	struct tls_domain_query q = {.role = TLS_SERVER, .address = use->local};
+	struct tls_domain_query q = {.role = TLS_SERVER, .address = use->address};
 	struct tls_domain *d;
 	bool named;
 

@@ -245,6 +245,37 @@ static int ki_is_peer_verified(struct sip_msg *msg)
 	return peer_is_verified(msg);
 }
 
+/* Whether MSG came from a verified peer whose certificate is for DOMAIN. Returns 1, or -1. */
+static int peer_is_named(struct sip_msg *msg, const str *domain)
+{
+	struct tls_connection *t;
+	bool named;
+
+	if (msg->rcv.proto != PROTO_TLS && msg->rcv.proto != PROTO_WSS)
+		return -1;
+	t = tls_list_hold(msg->rcv.proto_reserved1);
+	if (t == NULL)
+		return -1;
+	named = t->phase == TLS_PHASE_ESTABLISHED && tls_verify_peer_is_verified(t->ssl) &&
+	        tls_verify_names(SSL_get0_peer_certificate(t->ssl), domain->s, (size_t)domain->len);
+	ERR_clear_error();
+	tls_list_release(t);
+	return named ? 1 : -1;
+}
+
+static int w_is_peer_named(struct sip_msg *msg, char *domain, char *unused)
+{
+	str value;
+
+	(void)unused;
+	return fixup_get_svalue(msg, (gparam_p)domain, &value) == 0 ? peer_is_named(msg, &value) : -1;
+}
+
+static int ki_is_peer_named(struct sip_msg *msg, str *domain)
+{
+	return peer_is_named(msg, domain);
+}
+
 static int set_connect_server_id(struct sip_msg *msg, char *id, char *unused)
 {
 	str value;
@@ -290,6 +321,8 @@ static int ki_reload(struct sip_msg *msg)
 
 static cmd_export_t functions[] = {
 	{"is_peer_verified", (cmd_function)w_is_peer_verified, 0, NULL, NULL, REQUEST_ROUTE},
+	{"is_peer_named", (cmd_function)w_is_peer_named, 1, fixup_spve_null, fixup_free_spve_null,
+     REQUEST_ROUTE | ONREPLY_ROUTE},
 	{"tls_set_connect_server_id", (cmd_function)set_connect_server_id, 1, fixup_spve_null,
      fixup_free_spve_null, ANY_ROUTE},
 	{"tls_reload", (cmd_function)w_reload, 0, NULL, NULL, ANY_ROUTE},
@@ -298,6 +331,7 @@ static cmd_export_t functions[] = {
 
 static sr_kemi_t kemi_functions[] = {
 	{str_init("tls"), str_init("is_peer_verified"), SR_KEMIP_INT, ki_is_peer_verified, {SR_KEMIP_NONE}},
+	{str_init("tls"), str_init("is_peer_named"), SR_KEMIP_INT, ki_is_peer_named, {SR_KEMIP_STR}},
 	{str_init("tls"), str_init("cget"), SR_KEMIP_XVAL, tls_select_cget, {SR_KEMIP_STR}},
 	{str_init("tls"),
      str_init("set_connect_server_id"),

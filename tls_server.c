@@ -368,7 +368,7 @@ static void choose_domain(const struct tcp_connection *c, struct tls_connection 
 	else
 		host_address(&c->rcv.src_ip, c->rcv.src_port, &q.address);
 	q.server_name_length = t->server_name != NULL ? strlen(t->server_name) : 0;
-	t->use.local = q.address;
+	t->use.address = q.address;
 	t->use.domain = tls_domain_find(t->generation, &q, &named);
 	if (t->server_id != NULL &&
 	    (t->use.domain->server_id == NULL || strcmp(t->use.domain->server_id, t->server_id) != 0))

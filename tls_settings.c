@@ -75,6 +75,8 @@ const struct tls_setting tls_settings_table[] = {
 	 .meaning = "verify_certificate and require_certificate in one word, overriding both; unset: they count"},
 	{DOMAIN(verify_depth, TLS_INT, 0), RUN(verify_depth), NUMBER(9, 0, INT32_MAX),
 	 .meaning = "how many authorities may stand between the peer's certificate and a trusted one"},
+	{DOMAIN(verify_name, TLS_BOOL, 0), .choices = switches, RUN(verify_name), NUMBER(0, 0, 1),
+	 .meaning = "client: the server's certificate must be for the name that is asked for, else for its address"},
 	{DOMAIN(cipher_list, TLS_STRING, 0), RUN(cipher_list),
 	 .meaning = "ciphers in the library's notation, TLS 1.3 suites among them; unset: the library's own"},
 	{DOMAIN(server_name, TLS_STRING, 0), RUN(server_name),

@@ -3,6 +3,10 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  */
+#include <arpa/inet.h>
+#include <string.h>
+#include <strings.h>
+
 #include "tls_compat.h"
 
 #include "tls.h"
@@ -36,6 +40,172 @@ int tls_verify_accept(int ok, X509_STORE_CTX *store)
 	return 1;
 }
 
+/* ---- names: RFC 5922 section 7 */
+
+/* Who a certificate should be for: a name, or an address in network order. */
+struct identity {
+	const char *name;
+	size_t length;
+	unsigned char ip[16];
+	int ip_size; /* 0: it is a name */
+};
+
+static struct identity identity_of(const char *name, size_t length)
+{
+	struct identity who = {.name = name, .length = length};
+	bool brackets = length > 2 && name[0] == '[' && name[length - 1] == ']';
+	char text[INET6_ADDRSTRLEN];
+
+	if (!brackets && length > 1 && name[length - 1] == '.')
+		who.length--; /* a root that certificates do not write */
+	if (length - 2 * brackets >= sizeof(text))
+		return who;
+	memcpy(text, name + brackets, length - 2 * brackets);
+	text[length - 2 * brackets] = '\0';
+	if (!brackets && inet_pton(AF_INET, text, who.ip) == 1)
+		who.ip_size = 4;
+	else if (inet_pton(AF_INET6, text, who.ip) == 1)
+		who.ip_size = 16;
+	return who;
+}
+
+/* Whether the host in a certificate, SIZE bytes at HOST, is WHO. The whole of it, and no wildcards (section 7.2). */
+static bool is_host(const struct identity *who, const char *host, size_t size)
+{
+	struct identity other;
+
+	if (size == 0 || memchr(host, '\0', size) != NULL)
+		return false;
+	other = identity_of(host, size);
+	if (who->ip_size != other.ip_size)
+		return false;
+	if (who->ip_size != 0)
+		return memcmp(who->ip, other.ip, (size_t)who->ip_size) == 0;
+	return who->length == other.length && strncasecmp(who->name, other.name, who->length) == 0;
+}
+
+/* The host of a sip URI without a user part, in *HOST_SIZE bytes; NULL: it is another URI (section 7.1). */
+static const char *host_of_uri(const char *uri, size_t size, size_t *host_size)
+{
+	const char *host = uri + 4, *end = uri + size, *p;
+
+	if (size <= 4 || strncasecmp(uri, "sip:", 4) != 0 || memchr(host, '@', size - 4) != NULL)
+		return NULL;
+	p = host;
+	if (*p == '[')
+		while (p < end && *p != ']')
+			p++;
+	while (p < end && memchr(":;?", *p, 3) == NULL)
+		p++;
+	*host_size = (size_t)(p - host);
+	return host;
+}
+
+/* How an alternative name relates to an identity. */
+enum match { MATCH_NONE, MATCH_OTHER, MATCH_YES };
+
+/* OTHER: it is a sip URI of somebody else. */
+static enum match match_uri(const struct identity *who, const ASN1_STRING *s)
+{
+	size_t size;
+	const char *host = host_of_uri((const char *)ASN1_STRING_get0_data(s), (size_t)ASN1_STRING_length(s),
+	                               &size);
+
+	return host == NULL ? MATCH_NONE : is_host(who, host, size) ? MATCH_YES : MATCH_OTHER;
+}
+
+static bool match_bytes(const struct identity *who, int type, const ASN1_STRING *s)
+{
+	const unsigned char *data = ASN1_STRING_get0_data(s);
+	int size = ASN1_STRING_length(s);
+
+	if (type == GEN_DNS)
+		return who->ip_size == 0 && is_host(who, (const char *)data, (size_t)size);
+	return type == GEN_IPADD && who->ip_size != 0 && size == who->ip_size &&
+	       memcmp(data, who->ip, (size_t)size) == 0;
+}
+
+/* A sip URI that names somebody decides; DNS names stand in where there is none. Addresses always count. */
+static bool match_alt_names(const struct identity *who, const GENERAL_NAMES *names)
+{
+	bool dns = false, ip = false, has_uri = false;
+
+	for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+		int type;
+		const ASN1_STRING *s = GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(names, i), &type);
+		enum match uri = type == GEN_URI ? match_uri(who, s) : MATCH_NONE;
+
+		if (uri == MATCH_YES)
+			return true;
+		has_uri |= uri == MATCH_OTHER;
+		dns |= type == GEN_DNS && match_bytes(who, type, s);
+		ip |= type == GEN_IPADD && match_bytes(who, type, s);
+	}
+	return ip || (dns && !has_uri);
+}
+
+/* For certificates from before alternative names: the last common name, which is the most specific. */
+static bool match_common_name(const struct identity *who, const X509 *x)
+{
+	const X509_NAME *subject = X509_get_subject_name(x);
+	const ASN1_STRING *s = NULL;
+
+	for (int i = -1; (i = X509_NAME_get_index_by_NID(subject, NID_commonName, i)) >= 0;)
+		s = X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, i));
+	return s != NULL && who->ip_size == 0 && ASN1_STRING_type(s) != V_ASN1_BMPSTRING &&
+	       ASN1_STRING_type(s) != V_ASN1_UNIVERSALSTRING &&
+	       is_host(who, (const char *)ASN1_STRING_get0_data(s), (size_t)ASN1_STRING_length(s));
+}
+
+bool tls_verify_names(const X509 *x, const char *domain, size_t length)
+{
+	struct identity who = identity_of(domain, length);
+	GENERAL_NAMES *names;
+	bool result;
+
+	if (length == 0 || memchr(domain, '\0', length) != NULL)
+		return false;
+	if (X509_get_ext_by_NID(x, NID_subject_alt_name, -1) < 0)
+		return match_common_name(&who, x);
+	names = X509_get_ext_d2i(x, NID_subject_alt_name, NULL,
+	                         NULL); /* NULL, too: two of them, or a broken one */
+	result = names != NULL && match_alt_names(&who, names);
+	GENERAL_NAMES_free(names);
+	return result;
+}
+
+/* Who the server at the other end of SSL must be: the name that we ask for, else its address, as text in OUT. */
+static const char *expected_name(const SSL *ssl, const struct tls_address *address,
+                                 char out[INET6_ADDRSTRLEN])
+{
+	const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+
+	return name != NULL
+	           ? name
+	           : inet_ntop(address->family == 6 ? AF_INET6 : AF_INET, address->ip, out, INET6_ADDRSTRLEN);
+}
+
+/* Whether the server's certificate names it, where that is asked for; else STORE has the error, and the queue the reason. */
+static bool server_is_named(SSL *ssl, X509_STORE_CTX *store, const X509 *leaf)
+{
+	const struct tls_domain_use *use = SSL_get_app_data(ssl);
+	char text[INET6_ADDRSTRLEN];
+	const char *name;
+
+	if (use == NULL || use->domain == NULL || !use->domain->verify_name)
+		return true;
+	name = expected_name(ssl, &use->address, text);
+	if (name != NULL && tls_verify_names(leaf, name, strlen(name)))
+		return true;
+	ERR_raise_data(ERR_LIB_SSL, SSL_R_CERTIFICATE_VERIFY_FAILED,
+	               "the server's certificate is not for \"%s\" (verify_name, RFC 5922)",
+	               name != NULL ? name : "");
+	X509_STORE_CTX_set_error(store, X509_V_ERR_HOSTNAME_MISMATCH);
+	return false;
+}
+
+/* ---- a chain */
+
 /*
  * The length of a session ticket is a number of 16 bits, and a client's certificate goes into it whole: with a larger one OpenSSL would end the
  * handshake by "internal error" when it comes to the ticket. In TLS 1.3 none is issued then; before, it has been promised already.
@@ -46,7 +216,12 @@ int tls_verify_chain(X509_STORE_CTX *store, void *arg)
 	X509 *leaf = X509_STORE_CTX_get0_cert(store);
 
 	(void)arg;
-	if (leaf == NULL || i2d_X509(leaf, NULL) <= TICKET_CERTIFICATE_MAX || SSL_is_server(ssl) == 0)
+	if (leaf != NULL && SSL_is_server(ssl) == 0) {
+		int ok = X509_verify_cert(store);
+
+		return ok == 1 && !server_is_named(ssl, store, leaf) ? 0 : ok;
+	}
+	if (leaf == NULL || i2d_X509(leaf, NULL) <= TICKET_CERTIFICATE_MAX)
 		return X509_verify_cert(store);
 	if (SSL_version(ssl) >= TLS1_3_VERSION && SSL_set_num_tickets(ssl, 0) == 1)
 		return X509_verify_cert(store);

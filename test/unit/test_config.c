@@ -157,6 +157,7 @@ static const struct known {
 	{"require_certificate", NULL, "require_certificate", TLS_BOOL, F, "no"},
 	{"verify_client", NULL, "verify_client", TLS_CHOICE, F, ""},
 	{"verify_depth", NULL, "verify_depth", TLS_INT, F, "9"},
+	{"verify_name", NULL, "verify_name", TLS_BOOL, F, "no"},
 	{"cipher_list", NULL, "cipher_list", TLS_STRING, F, ""},
 	{"server_name", NULL, "server_name", TLS_STRING, F, ""},
 	{"server_name_mode", NULL, "server_name_mode", TLS_INT, F, "0"},
@@ -257,7 +258,7 @@ static void test_table_covers_every_field(void **state)
 			if (map[row->offset + i]++ != 0)
 				fail_msg("%s shares a field with another row", row->name);
 	}
-	for (size_t i = 0; i < offsetof(struct tls_settings, certificate); i++)
+	for (size_t i = 0; i < offsetof(struct tls_settings, server_name_mode) + sizeof(int); i++)
 		assert_int_equal(settings[i], 1);
 	for (size_t i = offsetof(struct tls_settings, certificate); i < sizeof(settings); i++)
 		assert_int_equal(settings[i], 1);
@@ -1029,6 +1030,28 @@ static void test_verify_client(void **state)
 
 /* ---- paths */
 
+static void test_verify_name(void **state)
+{
+	struct tls_config *cfg = parse_clean("[client:any]\nverify_name = yes\nverify_certificate = yes\n");
+	struct tls_settings s;
+	struct tls_options o;
+	struct tls_report r;
+
+	(void)state;
+	assert_int_equal(section(cfg, "client:any")->verify_name, 1);
+	tls_config_free(cfg);
+	assert_problem("[client:any]\nverify_name = yes\n",
+	               FILE_NAME ":2: verify_name: needs verify_certificate = yes: who signs for themselves");
+	assert_problem("[server:any]\nverify_name = yes\n",
+	               FILE_NAME ":2: verify_name: is about servers, and has no effect in a server section");
+	tls_report_init(&r);
+	tls_settings_init(&s);
+	s.verify_name = 1;
+	tls_options_init(&o);
+	tls_modparam_check(&s, &o, &r);
+	assert_report(&r, (const char *[]){"parameter verify_name: needs verify_certificate = yes", NULL});
+}
+
 static void test_resolve(void **state)
 {
 	static const struct {
@@ -1488,6 +1511,7 @@ int main(void)
 		cmocka_unit_test(test_huge_line),
 		cmocka_unit_test(test_presets),
 		cmocka_unit_test(test_verify_client),
+		cmocka_unit_test(test_verify_name),
 		cmocka_unit_test(test_resolve),
 		cmocka_unit_test(test_report),
 		cmocka_unit_test(test_report_is_bounded),

@@ -1,0 +1,187 @@
+"""Whom a certificate is for (RFC 5922): is_peer_named() of clients, verify_name of servers."""
+
+import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from certs import name, raw_san, san
+from host import HostError
+from peers import Client, Peer, UdpClient, client_context, connect, server_context
+
+UDP = "udp:127.0.0.1"
+ASK = """
+request_route {
+	if (is_peer_named("$hdr(X-Name)")) {
+		sl_send_reply("200", "Yes");
+	} else {
+		sl_send_reply("200", "No");
+	}
+	exit;
+}
+"""
+RELAY = """
+request_route {
+	if ($hdr(X-Ask) != $null) {
+		$xavp(tls=>server_name) = $hdr(X-Ask);
+	}
+	$ru = $hdr(X-Target);
+	remove_hf("X-Target");
+	if (!t_relay()) {
+		sl_reply_error();
+	}
+	exit;
+}
+onreply_route {
+	if (is_peer_named("a.test")) {
+		append_hf("X-Named: a.test\\r\\n");
+	}
+}
+"""
+# What a certificate says, and of whom it is true.
+NAMES = {
+    "dns": (san("DNS:a.test", "DNS:b.test"), "cn.test", ["a.test", "A.Test", "a.test.", "b.test"],
+            ["test", ".test", "x.a.test", "a.tes", "a.test2", "cn.test", "*.test", "", "127.0.0.1"]),
+    "wildcard": (san("DNS:*.test", "DNS:*.b.test"), "cn.test", ["*.test"], ["a.test", "x.b.test", "test", "b.test"]),
+    "uri": (san("URI:sip:a.test", "URI:SIP:b.test"), "cn.test", ["a.test", "B.TEST", "b.test."], ["sip:a.test", "cn.test"]),
+    "uri-before-dns": (san("DNS:dns.test", "URI:sip:uri.test"), "cn.test", ["uri.test"], ["dns.test", "cn.test"]),
+    "uri-of-a-user": (san("URI:sip:joe@user.test", "DNS:dns.test"), "cn.test", ["dns.test"],
+                      ["user.test", "joe@user.test", "joe"]),
+    "other-uris": (san("URI:sips:s.test", "URI:https://h.test", "URI:h.test", "DNS:dns.test"), "cn.test", ["dns.test"],
+                   ["s.test", "h.test", "//h.test"]),
+    "uri-with-more": (san("URI:sip:p.test:5061", "URI:sip:q.test;transport=tls", "URI:sip:r.test?h=v", "URI:sip:[::1]:5061"),
+                      "cn.test", ["p.test", "q.test", "r.test", "::1", "[::1]"], ["p.test:5061", "q.test;transport=tls"]),
+    "address": (san("IP:192.0.2.7", "IP:2001:db8::7", "DNS:a.test"), "cn.test",
+                ["192.0.2.7", "2001:db8::7", "[2001:DB8:0::7]", "a.test"], ["192.0.2.8", "2001:db8::8", "[192.0.2.7]", "cn.test"]),
+    "address-as-dns": (san("DNS:192.0.2.7"), "cn.test", [], ["192.0.2.7"]),
+    "common-name": (None, "cn.test", ["cn.test", "CN.test"], ["test", "x.cn.test"]),
+    "common-name-address": (None, "192.0.2.7", [], ["192.0.2.7"]),
+    "nothing": (san("email:joe@a.test"), "cn.test", [], ["a.test", "cn.test", ""]),
+    "nul": (raw_san((0x82, b"a.test\0.evil.test"), (0x86, b"sip:b.test\0.evil.test"), (0x86, b"sip:\0c.test")), "cn.test", [],
+            ["a.test", "b.test", "c.test", "evil.test", "cn.test", ""]),
+    "empty": (raw_san((0x82, b""), (0x86, b"sip:"), (0x86, b""), (0x87, b"")), "cn.test", [], ["", ".", "cn.test", "sip:"]),
+    "wrong-address": (raw_san((0x87, b"\xc0\x00\x02"), (0x87, b"\xc0\x00\x02\x07\x00"), (0x82, b"a.test")), "cn.test",
+                      ["a.test"], ["192.0.2", "192.0.2.7", "192.0.2.0"]),
+    "many": (san(*[f"DNS:n{i}.test" for i in range(500)]), "cn.test", ["n0.test", "n499.test"], ["n500.test"]),
+}
+
+
+@pytest.fixture(scope="module")
+def host(module_host, certs):
+    """Verifies clients that show a certificate, and says whether they have the name in X-Name."""
+    return module_host(modparams=certs.server_ec.params(ca_list=certs.ca.cert, verify_certificate=1), script=ASK)
+
+
+def pair_for(certs, kind, usage=ExtendedKeyUsageOID.CLIENT_AUTH):
+    """A certificate with the names of this kind."""
+    names, cn, _, _ = NAMES[kind]
+    return certs.pair(f"names-{kind}-{usage.dotted_string}", name(cn), certs.ca, extensions=[names] if names else [],
+                      usage=[usage])
+
+
+@pytest.mark.parametrize("kind", list(NAMES))
+def test_is_peer_named(host, certs, kind):
+    """Every name of the kind is true, and nothing like it."""
+    _, _, good, bad = NAMES[kind]
+    with connect(host.port(), pair=pair_for(certs, kind)) as client:
+        told = {n: client.ask(headers=[f"X-Name: {n}"], cseq=i + 1).start.rsplit(" ", 1)[1] for i, n in enumerate([*good, *bad])}
+    assert told == {**{n: "Yes" for n in good}, **{n: "No" for n in bad}}
+
+
+def test_only_verified_peers_have_a_name(start_host, certs):
+    """Whoever signs for themselves is nobody; nor is one without a certificate."""
+    host = start_host(modparams=certs.server_ec.params(ca_list=certs.ca.cert), tls_cfg=None, script=ASK)
+    careless = start_host(tls_cfg=f"[server:default]\n{certs.server_ec.section(verify_client='optional_no_ca', ca_list=certs.ca.cert)}",
+                          script=ASK)
+    own = certs.pair("names-own", name("a.test"), None, extensions=[san("DNS:a.test")])
+    for to, pair in ((host, None), (host, own), (careless, None), (careless, own)):
+        with connect(to.port(), pair=pair) as client:
+            assert client.ask(headers=["X-Name: a.test"]).start.endswith("No")
+    with connect(careless.port(), pair=pair_for(certs, "dns")) as client:
+        assert client.ask(headers=["X-Name: a.test"]).start.endswith("Yes")
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_name_of_a_resumed_peer(host, certs, version):
+    """The certificate in a ticket has the same names."""
+    context, session = client_context(version, pair_for(certs, "uri")), None
+    for resumed in (False, True):
+        with Client(host.port(), context, session=session).handshake() as client:
+            assert client.ask(headers=["X-Name: a.test"]).start.endswith("Yes")
+            assert client.ask(headers=["X-Name: b.tes"], cseq=2).start.endswith("No")
+            assert client.tls.session_reused == resumed
+            session = client.tls.session
+
+
+# -- servers --------------------------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def relay(module_host, certs):
+    """Connects only to servers whose certificates name them."""
+    client = f"[client:default]\nca_list = {certs.ca.cert}\nverify_certificate = yes\nrequire_certificate = yes\nverify_name = yes\n"
+    return module_host(listen=(UDP, "tls:127.0.0.1"), modparams={"tm": {"fr_timer": 2500}, "tls": {"xavp_cfg": "tls"}},
+                       tls_cfg=f"[server:default]\n{certs.server_ec.section()}\n{client}", modules=["tm.so"], script=RELAY)
+
+
+def served(relay, certs, pair, version, *headers):
+    """The status and the reply with which a request to a peer with this certificate ends."""
+    with Peer(server_context(pair, version)) as peer, UdpClient(relay.port(UDP)) as udp:
+        return udp.ask(headers=[f"X-Target: {peer.uri()}", *headers])
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+@pytest.mark.parametrize("kind", ["dns", "uri", "uri-before-dns", "common-name", "wildcard"])
+def test_verify_name(relay, certs, kind, version):
+    """The server is who was asked for, or it gets nothing."""
+    _, _, good, bad = NAMES[kind]
+    pair = pair_for(certs, kind, ExtendedKeyUsageOID.SERVER_AUTH)
+    wrong = next(n for n in bad if n.endswith(".test") and n[0] not in ".*")
+    right = next((n for n in good if "*" not in n), None)
+    since = len(relay.log())
+    assert served(relay, certs, pair, version, f"X-Ask: {wrong}").status >= 400
+    assert f'certificate is not for "{wrong}" (verify_name' in relay.log()[since:]
+    if right is not None:
+        reply = served(relay, certs, pair, version, f"X-Ask: {right}")
+        assert reply.status == 200
+        assert (reply.get("X-Named") == "a.test") == ("a.test" in good)
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_verify_name_by_address(relay, certs, version):
+    """Where no name is asked for, the certificate must be for the address."""
+    good = certs.server("names-ip", names=["IP:127.0.0.1", "DNS:a.test"])
+    assert served(relay, certs, good, version).status == 200
+    since = len(relay.log())
+    assert served(relay, certs, certs.server("names-no-ip", names=["DNS:a.test"]), version).status >= 400
+    assert 'certificate is not for "127.0.0.1" (verify_name' in relay.log()[since:]
+
+
+def test_failures_are_counted(relay, certs):
+    """As a certificate that is no good."""
+    before = int(relay.rpc("stats.fetch", "tls:")["tls.failed_certificate_other"])
+    served(relay, certs, certs.server("names-no-ip", names=["DNS:a.test"]), "1.3")
+    assert int(relay.rpc("stats.fetch", "tls:")["tls.failed_certificate_other"]) > before
+
+
+def test_without_verify_name(start_host, certs):
+    """The default: any certificate of a trusted authority will do, as before."""
+    client = f"[client:default]\nca_list = {certs.ca.cert}\nverify_certificate = yes\n"
+    host = start_host(listen=(UDP, "tls:127.0.0.1"), modparams={"tls": {"xavp_cfg": "tls"}}, modules=["tm.so"],
+                      tls_cfg=f"[server:default]\n{certs.server_ec.section()}\n{client}", script=RELAY)
+    assert served(host, certs, certs.server("names-no-ip", names=["DNS:a.test"]), "1.3", "X-Ask: other.test").status == 200
+
+
+# -- settings ---------------------------------------------------------------------------------------------------------------
+
+def test_verify_name_needs_verification(start_host, certs):
+    """Said with file and line, and refused: silence would be taken for safety."""
+    with pytest.raises(HostError) as told:
+        start_host(tls_cfg=f"[server:default]\n{certs.server_ec.section()}\n[client:default]\nverify_name = yes\n")
+    assert "verify_name: needs verify_certificate = yes" in str(told.value)
+    with pytest.raises(HostError) as told:
+        start_host(modparams=certs.server_ec.params(verify_name=1))
+    assert "verify_name: needs verify_certificate = yes" in str(told.value)
+
+
+def test_verify_name_of_clients(start_host, certs):
+    """It has no effect in a server section, and the operator is told what has."""
+    host = start_host(tls_cfg=f"[server:default]\n{certs.server_ec.section(verify_name='yes')}\n")
+    assert "is_peer_named()" in host.log()
