@@ -345,14 +345,22 @@ static int lock_wakes_child(CRYPTO_RWLOCK *lock)
 	return result;
 }
 
+/*
+ * The host is not told of the child's end: it keeps one signal until it looks for the first time, when it has started,
+ * and would forget a SIGTERM that comes meanwhile.
+ */
 static int prove_locks(void)
 {
+	const struct sigaction nobody = {.sa_handler = SIG_DFL};
 	CRYPTO_RWLOCK *lock = NULL;
+	struct sigaction host;
 	int result;
 
 	if (tls_init_run_shared(new_shared_lock, &lock) != 0)
 		return -1;
+	sigaction(SIGCHLD, &nobody, &host);
 	result = lock_wakes_child(lock);
+	sigaction(SIGCHLD, &host, NULL);
 	CRYPTO_THREAD_lock_free(lock);
 	if (result != 0)
 		LM_ERR(

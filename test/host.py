@@ -37,10 +37,20 @@ request_route {
 BAD_LINE = re.compile(
     r"(?:^|\s)(?:CRITICAL|ALERT|BUG|EMERG\w*):|already freed|exited by a signal|core was (?:not )?generated"
     r"|segmentation fault|AddressSanitizer|runtime error:", re.I)
-# What the host itself prints, as CRITICAL, whenever its processes end in an unlucky order.
-STOP_NOISE = re.compile(r"receive_fd\(\): EOF on|receive_fd\(\): recvmsg failed|send_fd: sendmsg failed"
-                        r"|recv_all\(\): 1st recv on \d+ failed"
-                        r"|handle_tcp_child\(\): read from tcp child \d+ .* Connection reset by peer")
+# What the host itself prints, as CRITICAL or BUG, whenever its processes end in an unlucky order: the other end of a
+# socket between two of them is gone.
+GONE = "(?:Connection reset by peer|Broken pipe)"
+STOP_NOISE = re.compile("|".join((
+    r"receive_fd\(\): (?:EOF on \d+|recvmsg on \d+ failed: " + GONE + ")",
+    r"recv_all\(\): (?:1st|2nd) recv on \d+ failed: " + GONE,
+    r"send_all\(\): send on \d+ failed: " + GONE,
+    r"send_fd\(\): sendmsg failed sending \d+ on \d+: " + GONE,
+    r"handle_tcp_child\(\): read from tcp child \d+ .*" + GONE,
+    r"handle_ser_child\(\): read from child \d+ ",  # behind "EOF on", with an error number that means nothing
+    r"(?:tcp_main|connection \S+) command \d+ sending failed \(write\):" + GONE,
+    r"CONN_GET_FD: (?:send_fd )?send_all (?:fallback )?failed",
+    r"handle_io\(\): read_fd: ",  # likewise
+)))
 
 
 class HostError(AssertionError):
@@ -150,20 +160,23 @@ def quote(value):
     return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+def process_stat(pid):
+    """(name, fields from the third on) of /proc/PID/stat; None when the process is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as f:
+            text = f.read()
+    except OSError:
+        return None
+    return text[text.index("(") + 1:text.rindex(")")], text[text.rindex(")") + 2:].split()
+
+
 def processes_of_session(sid):
     """The processes of one session, by /proc: {pid: name}. Zombies are left out."""
     found = {}
     for entry in os.listdir("/proc"):
-        if not entry.isdigit():
-            continue
-        try:
-            with open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as f:
-                text = f.read()
-        except OSError:
-            continue
-        name, rest = text[text.index("(") + 1:text.rindex(")")], text[text.rindex(")") + 2:].split()
-        if int(rest[3]) == sid and rest[0] != "Z":
-            found[int(entry)] = name
+        stat = process_stat(entry) if entry.isdigit() else None
+        if stat and int(stat[1][3]) == sid and stat[1][0] != "Z":
+            found[int(entry)] = stat[0]
     return found
 
 
@@ -270,7 +283,19 @@ class Host:
         timeout *= 10 if self.wrapper else 1
         wait_for(self._ready, timeout, "the host to be ready; its log ends with:\n" + self.log_tail())
         self.first_pids = self.pids()
+        self._wait_asleep(timeout)
         return self
+
+    def _wait_asleep(self, timeout):
+        """Waits until each process has been seen waiting for work. The host forgets a SIGTERM that a process gets
+        before it runs for the first time, and then stops only after its exit_timeout (doc/troubleshooting.md)."""
+        awake = set(self.first_pids)
+
+        def all_slept():
+            awake.difference_update([pid for pid in awake if (process_stat(pid) or ("", "S"))[1][0] == "S"])
+            return not awake
+
+        wait_for(all_slept, timeout, "every process to wait for work", 0.002)
 
     def _ready(self):
         if self.process.poll() is not None:
@@ -351,11 +376,24 @@ class Host:
         try:
             status = self.process.wait(timeout * (5 if self.wrapper else 1))
         except subprocess.TimeoutExpired:
-            raise HostError(f"the host did not end in {timeout} s after SIGTERM:\n{self.log_tail()}") from None
+            raise HostError(f"the host did not end in {timeout} s after SIGTERM; left: {self._left()}\n"
+                            f"{self.log_tail()}") from None
         left = processes_of_session(self.process.pid)
         assert not left, f"still there after the end: {[names.get(p, n) for p, n in left.items()]}"
         assert status == 0, f"the host ended with status {status}:\n{self.log_tail()}"
         self.no_bad_lines()
+
+    def _left(self):
+        """Which processes are left, where each waits in the kernel, and which signals it holds back."""
+        told = []
+        for pid in processes_of_session(self.process.pid):
+            try:
+                with open(f"/proc/{pid}/wchan", encoding="ascii") as f, open(f"/proc/{pid}/status", encoding="ascii") as g:
+                    blocked = re.search(r"SigBlk:\s*(\w+)", g.read()).group(1)
+                    told.append(f"{self.first_pids.get(pid, pid)} in {f.read()}, signals blocked {blocked}")
+            except OSError:
+                pass
+        return told
 
     def close(self):
         """Ends every process of the host, whatever its state, and removes its folder."""

@@ -247,6 +247,20 @@ def test_clean_stop_under_load(start_host, certs, load, kind):
         host.close()
 
 
+def test_stop_while_it_starts(start_host, certs):
+    """SIGTERM between the module's start and the host's first look at its signals: it keeps one signal till then, and
+    that must not be one that the module has caused."""
+    host = start_host.make(modparams=certs.server_ec.params(), settings={"fork_delay": 100000})
+    host.spawn()
+    try:
+        wait_for(lambda: len(processes_of_session(host.process.pid)) > 2, 10, "the first processes", 0.002)
+        assert len(processes_of_session(host.process.pid)) < 10, "it has started already: the test says nothing"
+        host.process.send_signal(signal.SIGTERM)
+        host.wait_log("Thank you for flying", 20)
+    finally:
+        host.close()  # its end is not waited for: the youngest process may not hear of it (doc/troubleshooting.md)
+
+
 def test_stop_with_idle_connections(start_host, certs):
     """Clients that stay connected are told by a FIN, and keep nobody."""
     host = start_host(modparams=certs.server_ec.params())
