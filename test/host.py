@@ -367,11 +367,15 @@ class Host:
         self._stopped_at, self._names = None, {}
         self.start()
 
-    def stop(self, timeout=60):
-        """Stops the host as an operator does and judges how it ended."""
+    def stop(self, timeout=60, busy=False):
+        """Stops the host as an operator does and judges how it ended. Unless `busy`, its processes may first finish what
+        they are at: one that SIGTERM ends within the host's allocator leaves a heap on which the main process, which
+        frees everything at the end, may die (doc/troubleshooting.md)."""
         self.check_alive()
         names = dict(self.first_pids)
         self._stopped_at = len(self.log())
+        if not busy:
+            self._rest(2)
         self.process.send_signal(signal.SIGTERM)
         try:
             status = self.process.wait(timeout * (5 if self.wrapper else 1))
@@ -382,6 +386,15 @@ class Host:
         assert not left, f"still there after the end: {[names.get(p, n) for p, n in left.items()]}"
         assert status == 0, f"the host ended with status {status}:\n{self.log_tail()}"
         self.no_bad_lines()
+
+    def _rest(self, seconds):
+        """Waits until all processes wait for work, but no longer than so many seconds."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            stats = map(process_stat, processes_of_session(self.process.pid))
+            if all(stat is None or stat[1][0] == "S" for stat in stats):
+                return
+            time.sleep(0.002)
 
     def _left(self):
         """Which processes are left, where each waits in the kernel, and which signals it holds back."""

@@ -239,7 +239,7 @@ def test_clean_stop_under_load(start_host, certs, load, kind):
                             udp.send(headers=[f"X-Target: {silent.uri()}"])
                         good.wait_requests(20)
                 started = time.monotonic()
-                host.stop()
+                host.stop(busy=True)
                 assert time.monotonic() - started < SECONDS
             finally:
                 load_process.kill()
