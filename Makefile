@@ -7,10 +7,11 @@
 #   make check-hosts  the same in other Debian systems, made below build (as root)
 #   make deps         install what the build and the demonstration need (Debian packages)
 #   make install      put the module where the host finds it; make uninstall takes it away
+#   make deb          a Debian package for the installed host, whose tls.so takes the place of the packaged one
 #   make clean        remove what was built; make distclean also the host's headers and the demonstration's keys
 #
 # Variables: KAMAILIO, KAMAILIO_SRC (mk/host.mk), CC, CFLAGS, LDFLAGS, TLS_EXTRA_LIBS (more libraries to link),
-# DESTDIR, prefix, exec_prefix, libdir, MODULES_DIR (make install), TLS_PORT, SIP_PORT, ONCE=1 (make run).
+# DESTDIR, prefix, exec_prefix, libdir, MODULES_DIR (make install), DEB_VERSION (make deb), TLS_PORT, SIP_PORT, ONCE=1 (make run).
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
@@ -92,11 +93,22 @@ install: tls.so
 uninstall:
 	@DESTDIR='$(DESTDIR)' tools/install.sh remove '$(MODULES_DIR)'
 
+# A second make, because what deps.sh installed must be looked at afresh.
+DEB_DIR := $(BUILD)/deb
+
+.PHONY: deb deb-build
+deb:
+	@tools/deps.sh deb
+	@$(MAKE) deb-build
+
+deb-build: $(HOST_CFLAGS)
+	@KAMAILIO_SRC='$(if $(KAMAILIO_SRC),$(abspath $(KAMAILIO_SRC)))' DEB_VERSION='$(DEB_VERSION)' tools/deb.sh build '$(DEB_DIR)' $(HOST_DIR)
+
 include mk/check.mk
 
 .PHONY: clean distclean
 clean:
-	rm -rf tls.so tls.so.part $(addprefix $(BUILD)/,obj unit asan fuzz check load soak)
+	rm -rf tls.so tls.so.part $(addprefix $(BUILD)/,obj unit asan fuzz check load soak deb)
 
 distclean: clean
 	rm -rf $(BUILD)

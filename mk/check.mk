@@ -21,6 +21,14 @@ HOSTS := 13 testing
 check-hosts:
 	@STAGES="$(STAGES)" tools/check-hosts.sh $(HOSTS)
 
+# The Debian package in other systems, as root: DEB_SYSTEMS says which.
+DEB_SYSTEMS := 12 13
+
+.PHONY: check-deb
+check-deb:
+	@tools/deps.sh systems
+	@tools/check-deb.sh $(DEB_SYSTEMS)
+
 # Lays out the C files as .clang-format says.
 .PHONY: format
 format:

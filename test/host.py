@@ -137,7 +137,9 @@ def host_modules_folder():
 def module_path(module):
     """The path of the tls.so that `module` names: "ours", "packaged" or a path."""
     if module == "packaged":
-        path = os.path.join(host_modules_folder(), "tls.so")
+        path = os.path.join(host_modules_folder(), "tls-distrib.so")  # aside, where our own package is installed
+        if not os.path.exists(path):
+            path = os.path.join(host_modules_folder(), "tls.so")
     elif module == "ours":
         path = os.environ.get("TLS_MODULE", "ours")
         if path == "packaged":

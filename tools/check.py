@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Runs the stages of the tests that are named and counts: style, unit, asan, fuzz, server. The last line of its output is
+"""Runs the stages of the tests that are named and counts: style, unit, asan, fuzz, server, deb. The last line of its output is
 `N passed, N failed, N skipped`. Something that could not be built or that died counts as failed. Ends with 0 when
 nothing failed and something passed."""
 
@@ -234,17 +234,18 @@ def count_junit(path, status):
     return count
 
 
-def check_server(count):
-    status, output = run([*MAKE, "all", "bench-programs"])
+def check_pytest(count, stage, targets, tests):
+    """Makes the targets, then runs the tests (files or folders) with pytest."""
+    status, output = run([*MAKE, *targets])
     if status:
-        count.one("server tests", f"{output}the module could not be built")
+        count.one(f"{stage} tests", f"{output}the module could not be built")
         return
-    path = os.path.join(RESULTS, "server.xml")
+    path = os.path.join(RESULTS, f"{stage}.xml")
     if os.path.exists(path):
         os.remove(path)
     ended = subprocess.run(
         [sys.executable, "-B", "-m", "pytest", "-q", f"--junitxml={path}", *os.environ.get("PYTEST_ARGS", "").split(),
-         "test"], stdin=subprocess.DEVNULL, check=False).returncode
+         *tests], stdin=subprocess.DEVNULL, check=False).returncode
     count.add(count_junit(path, ended))
 
 
@@ -253,7 +254,9 @@ STAGES = {
     "unit": lambda count: check_unit_variant(count, "unit"),
     "asan": lambda count: check_unit_variant(count, "asan"),
     "fuzz": check_fuzz,
-    "server": check_server,
+    "server": lambda count: check_pytest(count, "server", ["all", "bench-programs"], ["test"]),
+    # those of "server" that are about the package, alone
+    "deb": lambda count: check_pytest(count, "deb", ["all"], ["test/test_install.py", "test/test_package.py"]),
 }
 
 

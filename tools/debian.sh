@@ -4,9 +4,11 @@
 #
 #   debian.sh make SYSTEM              make build/debian-SYSTEM, unless it is there and whole
 #   debian.sh run SYSTEM COMMAND...    run a command in it, in a copy of this tree; what is built there stays there
+#   debian.sh try SYSTEM COMMAND...    the same, but all changes, those of the command too, are gone at the end
 #   debian.sh remove SYSTEM            remove it
 #
-# SYSTEM is 12, 13 or a suite such as testing; testing-13 is testing with the host of Debian 13. Everything that a run
+# SYSTEM is 12, 13 or a suite such as testing; testing-13 is testing with the host of Debian 13. With +NAME behind it, it is
+# one more system of that kind, in a folder of its own. Everything that a run
 # mounts and starts lives in namespaces of its own and is gone with it, however it ends: on the machine nothing is ever
 # mounted. The network is the machine's.
 #
@@ -71,6 +73,7 @@ write_settings() {
 	apt-config dump --no-empty | grep -E '^Acquire::(https?|Check-|Retries)' >"$root/etc/apt/apt.conf.d/90machine" || true
 	printf '%s\n' 'APT::Install-Recommends "false";' 'APT::Sandbox::User "root";' 'Acquire::Languages "none";' \
 		>"$root/etc/apt/apt.conf.d/91tests"
+	echo force-unsafe-io >"$root/etc/dpkg/dpkg.cfg.d/tests" # what a crash of the machine would leave, nobody needs
 	rm -f "$root"/etc/apt/sources.list.d/*
 	sources_of "$suite" >"$root/etc/apt/sources.list"
 	if [ -n "$host_suite" ]; then
@@ -87,6 +90,7 @@ write_settings() {
 make_system() {
 	local root=$1 suite host_suite= uri log=$1.log
 	[ ! -e "$root/etc/debian_version" ] || return 0
+	set -- "$1" "${2%+*}"
 	suite=$(suite_of "${2%-*}")
 	[ "$2" = "${2%-*}" ] || host_suite=$(suite_of "${2##*-}")
 	uri=$(archives_of "$suite" | sed -n "s, $suite\$,,p" | head -n 1)
@@ -113,10 +117,22 @@ copy_tree() {
 		tar -C "$to" -xf - --no-same-owner
 }
 
+# Mounts a layer over the system $1, which takes all changes, and prints where.
+put_layer() {
+	local layer=$1/mnt
+	mount -t tmpfs tmpfs "$layer"
+	mkdir "$layer/changes" "$layer/work" "$layer/root"
+	mount -t overlay overlay -o "lowerdir=$1,upperdir=$layer/changes,workdir=$layer/work" "$layer/root" ||
+		die "no layer can be mounted over $1 (overlay): a container needs the right to"
+	echo "$layer/root"
+}
+
 # The first process of the namespaces: mounts, then the command, then everything goes with it.
 inside() {
 	local root=$1
 	shift
+	mount --bind "$root" "$root" # a mount point, so that namespaces can be made in it too
+	[ -z "${LAYER:-}" ] || root=$(put_layer "$root")
 	mount -t proc proc "$root/proc"
 	mount --rbind /dev "$root/dev"
 	mount -t tmpfs tmpfs "$root/tmp"
@@ -135,9 +151,9 @@ inside) # called by itself, in the namespaces
 	inside "$@"
 	exit
 	;;
-make | run | remove) ;;
+make | run | try | remove) ;;
 *)
-	echo "usage: debian.sh make|run|remove SYSTEM [COMMAND...]" >&2
+	echo "usage: debian.sh make|run|try|remove SYSTEM [COMMAND...]" >&2
 	exit 2
 	;;
 esac
@@ -153,7 +169,8 @@ if [ "$action" = remove ]; then
 fi
 mkdir -p build
 make_system "$root" "$system"
-[ "$action" = run ] || exit 0
+[ "$action" != make ] || exit 0
+[ "$action" != try ] || export LAYER=1
 copy_tree "$PWD" "$root$TREE"
 if [ -n "${KAMAILIO_SRC:-}" ]; then
 	copy_tree "$KAMAILIO_SRC" "$root$HOST_TREE"

@@ -104,12 +104,12 @@ def host_command(args, run_dir):
         "SIP_DOMAIN": f'"{DOMAIN}"',
         "SIP_PORT": args.sip_port,
         "TLS_PORT": args.tls_port,
-        "TLS_MODULE": f'"{TOP}/tls.so"',
+        "TLS_MODULE": f'"{args.module}"',
         "TLS_CERTIFICATE": f'"{args.dir}/server.pem"',
         "TLS_PRIVATE_KEY": f'"{args.dir}/server.key"',
         "TLS_CA_LIST": f'"{args.dir}/ca.pem"',
     }
-    command = [host_program(), "-DD", "-E", "-f", f"{TOP}/examples/ser.cfg", "-Y", run_dir, "-w", run_dir]
+    command = [host_program(), "-DD", "-E", "-f", args.config, "-Y", run_dir, "-w", run_dir]
     for name, value in defines.items():
         command += ["-A", f"{name}={value}"]
     return command
@@ -203,6 +203,8 @@ def main():
     parser.add_argument("--dir", required=True, help="folder with the demonstration's certificates")
     parser.add_argument("--tls-port", type=int, default=5061)
     parser.add_argument("--sip-port", type=int, default=5060)
+    parser.add_argument("--config", default=f"{TOP}/examples/ser.cfg", help="the host's configuration")
+    parser.add_argument("--module", default=f"{TOP}/tls.so", help="what the configuration loads")
     parser.add_argument("--once", action="store_true", help="stop after the proof")
     args = parser.parse_args()
     args.dir = os.path.abspath(args.dir)

@@ -4,12 +4,18 @@
 #
 #   deps.sh run       what building and running need
 #   deps.sh check     also what the tests need
+#   deps.sh deb       what building the Debian package needs
+#   deps.sh package   also what its tests need
+#   deps.sh systems   what the tests in other Debian systems need here
 set -euo pipefail
 
 RUN="make gcc libc6-dev libssl-dev zlib1g-dev netbase kamailio openssl python3"
-CHECK="libcmocka-dev python3-pytest python3-pytest-timeout python3-cryptography cppcheck clang clang-format libclang-rt-dev valgrind
+DEB="debhelper"
+PACKAGE="$DEB lintian python3-pytest python3-pytest-timeout python3-cryptography kamailio-tls-modules"
+SYSTEMS="debootstrap debian-archive-keyring piuparts"
+CHECK="$PACKAGE libcmocka-dev cppcheck clang clang-format libclang-rt-dev valgrind
 	gnutls-bin libwolfssl-dev sslscan testssl.sh sip-tester baresip-core curl procps
-	kamailio-tls-modules kamailio-websocket-modules kamailio-extra-modules kamailio-utils-modules"
+	kamailio-websocket-modules kamailio-extra-modules kamailio-utils-modules"
 
 is_installed() {
 	[ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
@@ -39,13 +45,16 @@ install_packages() {
 case ${1:-} in
 run) wanted=$RUN ;;
 check) wanted="$RUN $CHECK" ;;
+deb) wanted="$RUN $DEB" ;;
+package) wanted="$RUN $PACKAGE" ;;
+systems) wanted="$SYSTEMS" ;;
 install) # called by itself, with the rights to do it
 	shift
 	install_packages "$@"
 	exit
 	;;
 *)
-	echo "usage: deps.sh run|check" >&2
+	echo "usage: deps.sh run|check|deb|package|systems" >&2
 	exit 2
 	;;
 esac
