@@ -120,6 +120,8 @@ def test_run_until_ctrl_c(ports):
 def test_run_port_taken(ports, which, kind, variable):
     """A port that is taken gives one line that says which and what to do."""
     with socket.socket(socket.AF_INET, kind) as taken:
+        # connections of another test that used it may still linger
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(kind == socket.SOCK_STREAM))
         taken.bind(("127.0.0.1", ports[which]))
         if kind == socket.SOCK_STREAM:
             taken.listen()
