@@ -67,8 +67,11 @@ $(foreach t,$(UNIT_TESTS),$(eval LINKS := $(call links,test/unit/$(t).c)) \
 endif
 
 # A fuzzer is one file too, test/fuzz/fuzz_NAME.c, with inputs in test/fuzz/corpus/NAME and words in
-# test/fuzz/NAME.dict. The check runs those inputs, and new ones for a moment; make fuzz does so for FUZZ_SECONDS.
-FUZZERS := $(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/fuzz_*.c))
+# test/fuzz/NAME.dict. The check runs those inputs, and new ones for a moment; make fuzz does so for FUZZ_SECONDS each. FUZZ says which
+# (make fuzz FUZZ="server client" FUZZ_SECONDS=600), all of them when it is not given. What was found in passing is kept below $(BUILD)
+# for the next time; what ends a fuzzer stands in $(BUILD)/fuzz/fuzz_NAME-crash-..., and the program run with it shows it again.
+FUZZ := $(patsubst test/fuzz/fuzz_%.c,%,$(wildcard test/fuzz/fuzz_*.c))
+FUZZERS := $(FUZZ:%=fuzz_%)
 FUZZ_SECONDS := 60
 
 $(BUILD)/fuzz/%: test/fuzz/%.c $(wildcard *.h tls_*.c test/fuzz/program.* test/unit/*.[ch]) $(BUILD)/obj/flags
@@ -78,7 +81,7 @@ $(BUILD)/fuzz/%: test/fuzz/%.c $(wildcard *.h tls_*.c test/fuzz/program.* test/u
 
 .PHONY: fuzz
 fuzz: $(FUZZERS:%=$(BUILD)/fuzz/%)
-	$(foreach f,$(FUZZERS),mkdir -p $(BUILD)/fuzz/found/$(f) && $(BUILD)/fuzz/$(f) -max_total_time=$(FUZZ_SECONDS) \
+	$(foreach f,$(FUZZERS),mkdir -p $(BUILD)/fuzz/found/$(f) && $(BUILD)/fuzz/$(f) -max_total_time=$(FUZZ_SECONDS) -timeout=60 \
 		-artifact_prefix=$(BUILD)/fuzz/$(f)- $(addprefix -dict=,$(wildcard test/fuzz/$(f:fuzz_%=%).dict)) \
 		$(BUILD)/fuzz/found/$(f) test/fuzz/corpus/$(f:fuzz_%=%) &&) true
 

@@ -15,19 +15,23 @@
 #include "fake_memory.h"
 
 #ifdef __SANITIZE_ADDRESS__
-#include <sanitizer/asan_interface.h>
-#define HIDE(p, size) ASAN_POISON_MEMORY_REGION(p, size)
-#define SHOW(p, size) ASAN_UNPOISON_MEMORY_REGION(p, size)
+#define SANITIZED
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
+#define SANITIZED
+#endif
+#endif
+
+#ifdef SANITIZED
 #include <sanitizer/asan_interface.h>
+#include <sanitizer/lsan_interface.h>
 #define HIDE(p, size) ASAN_POISON_MEMORY_REGION(p, size)
 #define SHOW(p, size) ASAN_UNPOISON_MEMORY_REGION(p, size)
-#endif
-#endif
-#ifndef HIDE
+#define SCAN(p, size) __lsan_register_root_region(p, size)
+#else
 #define HIDE(p, size) ((void)(p), (void)(size))
 #define SHOW(p, size) ((void)(p), (void)(size))
+#define SCAN(p, size) ((void)(p), (void)(size))
 #endif
 
 #define MARK_LIVE UINT64_C(0x5afe5afe5afe5afe)
@@ -36,6 +40,7 @@
 #define GUARD     0xa7 /* behind a block */
 #define FILL      128  /* bytes of either, as far as there is room */
 #define CLASSES   32   /* by powers of two */
+#define SCANNED   ((size_t)1 << 20)
 
 struct header {
 	uint64_t mark;
@@ -51,7 +56,7 @@ static struct queue {
 } queues[CLASSES];
 
 static unsigned char *arena;
-static size_t arena_size, arena_used, pretended;
+static size_t arena_size, arena_used, arena_scanned, pretended;
 static long blocks, asked, fail_at;
 static bool fail_forever;
 
@@ -108,6 +113,13 @@ static struct header *take_queued(uint32_t class)
 	return h;
 }
 
+/* Private memory that only shared memory points to is not lost. */
+static void scan_used(void)
+{
+	for (; arena_scanned < arena_used && arena_scanned + SCANNED <= arena_size; arena_scanned += SCANNED)
+		SCAN(arena + arena_scanned, SCANNED);
+}
+
 static struct header *take_fresh(uint32_t class)
 {
 	size_t size = sizeof(struct header) + ((size_t)1 << class);
@@ -116,6 +128,7 @@ static struct header *take_fresh(uint32_t class)
 	if (size > arena_size - arena_used)
 		return NULL;
 	arena_used += size;
+	scan_used();
 	SHOW(h, size);
 	return h;
 }

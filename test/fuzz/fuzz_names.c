@@ -1,0 +1,321 @@
+/* links: BENCH -Itest/unit -D_GNU_SOURCE -Wno-unused-parameter -lssl -lcrypto -lz -lpthread */
+/*
+ * fuzz_names.c - any bytes as a peer's certificate: what a script may ask about it, and what the log says when it does not verify
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
+ *
+ * An input that begins as a certificate does is one. Any other says how to make one: instructions of three bytes, which field, of what
+ * kind, and how many bytes follow for it. So what OpenSSL's parser would seldom let pass comes where it is read, and how many names there
+ * ought to be is known.
+ */
+#include "tls_select.c" /* for its table */
+
+#define REQUIRE(condition)                                                                \
+	do {                                                                                  \
+		if (!(condition)) {                                                               \
+			fprintf(stderr, "%s:%d: %s does not hold\n", __FILE__, __LINE__, #condition); \
+			abort();                                                                      \
+		}                                                                                 \
+	} while (0)
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static SSL *ssl;
+static X509_STORE *nobody;
+static EVP_PKEY *key;
+
+/* ---- what tls_select.c wants of the host, which nobody calls here */
+
+int register_select_table(select_row_t *rows)
+{
+	abort();
+}
+
+int pv_parse_index(pv_spec_t *sp, str *in)
+{
+	abort();
+}
+
+int pv_init_iname(pv_spec_t *sp, int number)
+{
+	abort();
+}
+
+int pv_get_spec_index(sip_msg_t *msg, pv_param_t *ip, int *index, int *flags)
+{
+	abort();
+}
+
+int pv_get_null(struct sip_msg *msg, pv_param_t *param, pv_value_t *res)
+{
+	abort();
+}
+
+int pv_get_strval(struct sip_msg *msg, pv_param_t *param, pv_value_t *res, str *value)
+{
+	abort();
+}
+
+int pv_get_strintval(struct sip_msg *msg, pv_param_t *param, pv_value_t *res, str *value, int number)
+{
+	abort();
+}
+
+void sr_kemi_xval_null(sr_kemi_xval_t *value, int mode)
+{
+	abort();
+}
+
+/* ---- what has to hold */
+
+/* No script and no database may read less of a name than the certificate says: such names are missing. */
+static void check_answer(const struct item *item, const struct text *t)
+{
+	REQUIRE(t->used < t->room && t->s[t->used] == '\0');
+	REQUIRE(memchr(t->s, '\0', t->used) == NULL);
+	for (size_t i = 0; item->get == get_pem && i < t->used; i++)
+		REQUIRE(t->s[i] == '\n' || (t->s[i] >= ' ' && t->s[i] <= '~'));
+}
+
+static int count_of(const struct view *v, int kind)
+{
+	struct text *t = new_text();
+
+	get_alt_count(v, kind, t);
+	return atoi(t->s);
+}
+
+/* Each name that is counted is there, from the front and from the back, and no other is. */
+static void check_alt_names(const struct item *item, struct view *v)
+{
+	int count = count_of(v, item->what);
+
+	for (int i = -count - 2; i < count + 2; i++) {
+		struct text *t = new_text();
+
+		v->index = i;
+		add(t, "", 0);
+		REQUIRE(get_alt_name(v, item->what, t) == (i >= -count && i < count));
+		check_answer(item, t);
+	}
+}
+
+static void ask_everything(X509 *x)
+{
+	struct view v = {.ssl = ssl, .cert = x};
+
+	for (int i = 0; i < ITEMS; i++) {
+		struct text *t = new_text();
+
+		if ((items[i].flags & SIDED) == 0 || items[i].get == get_chain)
+			continue;
+		v.index = 0;
+		add(t, "", 0);
+		if (items[i].get(&v, items[i].what, t))
+			check_answer(&items[i], t);
+		if (items[i].get == get_alt_name)
+			check_alt_names(&items[i], &v);
+	}
+}
+
+/* A line of the log that the peer could break in two, or end, would be its own line. */
+static void check_log(X509 *x)
+{
+	X509_STORE_CTX *store = X509_STORE_CTX_new();
+	char reason[320];
+
+	REQUIRE(store != NULL && X509_STORE_CTX_init(store, nobody, x, NULL) == 1);
+	X509_STORE_CTX_set_verify_cb(store, tls_verify_note);
+	ERR_clear_error();
+	X509_verify_cert(store);
+	tls_init_errors(reason, sizeof(reason));
+	REQUIRE(strlen(reason) < sizeof(reason));
+	for (const char *c = reason; *c != '\0'; c++)
+		REQUIRE(*c >= ' ' && *c <= '~');
+	X509_STORE_CTX_free(store);
+}
+
+/* A URL says no more and no less than the text itself. */
+static void check_url(X509 *x)
+{
+	struct view v = {.ssl = ssl, .cert = x};
+	struct text *plain = new_text(), *url = new_text();
+	const char *at = plain->s, *end;
+
+	if (!get_pem(&v, PLAIN, plain) || !get_pem(&v, URL_ENCODED, url))
+		return;
+	at = plain->s;
+	end = plain->s + plain->used;
+	for (const char *u = url->s; *u != '\0'; u++, at++) {
+		char code[3] = "";
+
+		if (*u == '%') {
+			memcpy(code, u + 1, 2);
+			u += 2;
+		}
+		REQUIRE(at < end && *at == (code[0] != '\0' ? (char)strtol(code, NULL, 16) : *u));
+	}
+	REQUIRE(at == end);
+}
+
+/* ---- certificates made as an input says */
+
+/* What is left of it. */
+struct input {
+	const uint8_t *at, *end;
+};
+
+struct maker {
+	X509 *x;
+	GENERAL_NAMES *names;
+	bool raw;            /* has an extension of which nobody knows what it holds */
+	int usable[GEN_RID]; /* names, by kind */
+};
+
+static const int fields[] = {
+	NID_commonName,       NID_localityName,           NID_countryName, NID_stateOrProvinceName,
+	NID_organizationName, NID_organizationalUnitName, NID_userId,      NID_pkcs9_emailAddress};
+static const int strings[] = {V_ASN1_UTF8STRING,    V_ASN1_PRINTABLESTRING, V_ASN1_T61STRING,
+                              V_ASN1_IA5STRING,     V_ASN1_BMPSTRING,       V_ASN1_UNIVERSALSTRING,
+                              V_ASN1_NUMERICSTRING, V_ASN1_VISIBLESTRING,   V_ASN1_GENERALSTRING,
+                              V_ASN1_OCTET_STRING,  V_ASN1_BIT_STRING};
+
+#define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
+
+static void add_field(X509_NAME *name, int kind, const uint8_t *bytes, int size)
+{
+	X509_NAME_add_entry_by_NID(name, fields[kind % COUNT(fields)],
+	                           strings[kind / COUNT(fields) % COUNT(strings)], bytes, size, -1, kind / 128);
+}
+
+static void make_subject(struct maker *m, int kind, const uint8_t *bytes, int size)
+{
+	add_field(X509_get_subject_name(m->x), kind, bytes, size);
+}
+
+static void make_issuer(struct maker *m, int kind, const uint8_t *bytes, int size)
+{
+	add_field(X509_get_issuer_name(m->x), kind, bytes, size);
+}
+
+static void make_alt_name(struct maker *m, int kind, const uint8_t *bytes, int size)
+{
+	static const int kinds[] = {GEN_EMAIL, GEN_DNS, GEN_URI, GEN_IPADD};
+	int type = kinds[kind % COUNT(kinds)];
+	ASN1_STRING *s = ASN1_STRING_type_new(type == GEN_IPADD ? V_ASN1_OCTET_STRING : V_ASN1_IA5STRING);
+	GENERAL_NAME *name = GENERAL_NAME_new();
+
+	ASN1_STRING_set(s, bytes, size);
+	GENERAL_NAME_set0_value(name, type, s);
+	sk_GENERAL_NAME_push(m->names, name);
+	m->usable[type] += type == GEN_IPADD ? size == 4 || size == 16 : memchr(bytes, 0, (size_t)size) == NULL;
+}
+
+static void make_extension(struct maker *m, int kind, const uint8_t *bytes, int size)
+{
+	ASN1_OCTET_STRING *value = ASN1_OCTET_STRING_new();
+	X509_EXTENSION *extension;
+
+	ASN1_STRING_set(value, bytes, size);
+	extension = X509_EXTENSION_create_by_NID(NULL, NID_subject_alt_name, kind % 2, value);
+	X509_add_ext(m->x, extension, -1);
+	X509_EXTENSION_free(extension);
+	ASN1_OCTET_STRING_free(value);
+	m->raw = true;
+}
+
+static void make_serial(struct maker *m, int kind, const uint8_t *bytes, int size)
+{
+	ASN1_INTEGER *number = X509_get_serialNumber(m->x);
+
+	ASN1_STRING_set(number, bytes, size);
+	number->type = kind % 2 != 0 ? V_ASN1_NEG_INTEGER : V_ASN1_INTEGER;
+}
+
+static void make_time(struct maker *m, int kind, const uint8_t *bytes, int size)
+{
+	ASN1_TIME *at = kind % 2 != 0 ? X509_getm_notAfter(m->x) : X509_getm_notBefore(m->x);
+
+	ASN1_STRING_set(at, bytes, size);
+	at->type = kind / 2 % 2 != 0 ? V_ASN1_GENERALIZEDTIME : V_ASN1_UTCTIME;
+}
+
+static void (*const makers[])(struct maker *m, int kind, const uint8_t *bytes, int size) = {
+	make_subject, make_alt_name, make_issuer, make_extension, make_serial, make_time,
+};
+
+static void run_instructions(struct maker *m, struct input in)
+{
+	while (in.end - in.at >= 3) {
+		int what = in.at[0] % COUNT(makers), kind = in.at[1], size = in.at[2];
+
+		in.at += 3;
+		if (size > in.end - in.at)
+			size = (int)(in.end - in.at);
+		makers[what](m, kind, in.at, size);
+		in.at += size;
+	}
+}
+
+/* As it would come over the wire, in OUT; returns its size, less than 1 when it can't be written. */
+static int make(struct maker *m, const uint8_t *data, size_t size, unsigned char **out)
+{
+	m->x = X509_new();
+	m->names = GENERAL_NAMES_new();
+	REQUIRE(m->x != NULL && m->names != NULL);
+	X509_set_version(m->x, X509_VERSION_3);
+	X509_gmtime_adj(X509_getm_notBefore(m->x), 0);
+	X509_gmtime_adj(X509_getm_notAfter(m->x), 3600);
+	X509_set_pubkey(m->x, key);
+	run_instructions(m, (struct input){data, data + size});
+	if (sk_GENERAL_NAME_num(m->names) > 0)
+		X509_add1_ext_i2d(m->x, NID_subject_alt_name, m->names, 0, X509V3_ADD_APPEND);
+	GENERAL_NAMES_free(m->names);
+	X509_sign(m->x, key, NULL);
+	size = (size_t)i2d_X509(m->x, out);
+	X509_free(m->x);
+	return (int)size;
+}
+
+static void check(X509 *x, const struct maker *m)
+{
+	struct view v = {.ssl = ssl, .cert = x};
+
+	ask_everything(x);
+	check_url(x);
+	check_log(x);
+	for (int kind = GEN_EMAIL; m != NULL && !m->raw && kind < GEN_RID; kind++)
+		if (kind == GEN_EMAIL || kind == GEN_DNS || kind == GEN_URI || kind == GEN_IPADD)
+			REQUIRE(count_of(&v, kind) == m->usable[kind]);
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	ssl = SSL_new(SSL_CTX_new(TLS_method()));
+	nobody = X509_STORE_new();
+	key = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+	REQUIRE(ssl != NULL && nobody != NULL && key != NULL);
+	return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	bool is_made = size > 0 && data[0] != 0x30;
+	const unsigned char *at = data;
+	unsigned char *made = NULL;
+	struct maker m = {.x = NULL};
+	X509 *x = NULL;
+	int length = is_made ? make(&m, data, size, &made) : (int)size;
+
+	if (is_made)
+		at = made;
+	if (length > 0)
+		x = d2i_X509(NULL, &at, length);
+	if (x != NULL)
+		check(x, is_made ? &m : NULL);
+	X509_free(x);
+	OPENSSL_free(made);
+	ERR_clear_error();
+	return 0;
+}
