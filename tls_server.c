@@ -631,6 +631,38 @@ static bool half_record(const struct tls_connection *t)
 	return t->phase == TLS_PHASE_ESTABLISHED && (t->input != NULL || SSL_has_pending(t->ssl) == 1);
 }
 
+/* Sends our close_notify, when nothing waits to be sent before it. write_lock held. */
+static void say_goodbye(struct tcp_connection *c, struct tls_connection *t, int fd)
+{
+	struct tls_io *io;
+
+	if (t->phase != TLS_PHASE_ESTABLISHED || c->wbuf_q.first != NULL)
+		return;
+	io = tls_io_begin();
+	t->io = io;
+	tls_io_shutdown(t->ssl);
+	t->io = NULL;
+	t->phase = TLS_PHASE_CLOSED;
+	if (io->out_used > 0)
+		_tcpconn_write_nb(fd, c, (const char *)io->out, (int)io->out_used);
+}
+
+/*
+ * The peer has gone, everything that it sent is delivered, and nobody can be answered any more: what remains is done here, by one of many
+ * workers that has the connection at hand, rather than by tcp_main, which closes for all of them.
+ */
+static void finish(struct tcp_connection *c, struct tls_connection *t)
+{
+	if (c->wbuf_q.first != NULL)
+		return;
+	if (t->peer_closed || options()->send_close_notify != 0)
+		say_goodbye(c, t, c->fd);
+	t->phase = TLS_PHASE_CLOSED;
+	t->deadline_set = false;
+	tls_domain_close(&t->use, t->ssl);
+	t->ssl = NULL;
+}
+
 /* Returns the bytes added to the host's buffer, -1 on an error. write_lock held. */
 static int read_locked(struct tcp_connection *c, struct tls_connection *t, struct tls_io *io,
                        rd_conn_flags_t *flags)
@@ -662,6 +694,8 @@ static int read_locked(struct tcp_connection *c, struct tls_connection *t, struc
 	t->held = (unsigned)(c->req.pos - c->req.buf);
 	note_early_end(c, t);
 	set_read_flags(c, t, full, flags);
+	if (got == 0 && t->ssl != NULL && (*flags & RD_CONN_EOF) != 0 && c->req.pos == c->req.buf)
+		finish(c, t);
 	return got;
 }
 
@@ -762,16 +796,7 @@ void tls_server_close(struct tcp_connection *c, int fd)
 	/* A busy lock is no reason to keep tcp_main waiting: the notice is a courtesy. */
 	if (lock_try(&c->write_lock) != 0)
 		return;
-	if (t->phase == TLS_PHASE_ESTABLISHED && c->wbuf_q.first == NULL) {
-		struct tls_io *io = tls_io_begin();
-
-		t->io = io;
-		tls_io_shutdown(t->ssl);
-		t->io = NULL;
-		t->phase = TLS_PHASE_CLOSED;
-		if (io->out_used > 0)
-			_tcpconn_write_nb(fd, c, (const char *)io->out, (int)io->out_used);
-	}
+	say_goodbye(c, t, fd);
 	lock_release(&c->write_lock);
 }
 
