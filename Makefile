@@ -5,6 +5,7 @@
 #   make check        all tests
 #   make soak         everything at once for SOAK_SECONDS (an hour), with a report and a picture
 #   make check-hosts  the same in other Debian systems, made below build (as root)
+#   make check-deb    the Debian package in a Debian 12 and a Debian 13, made below build (as root)
 #   make deps         install what the build and the demonstration need (Debian packages)
 #   make install      put the module where the host finds it; make uninstall takes it away
 #   make deb          a Debian package for the installed host, whose tls.so takes the place of the packaged one
