@@ -76,7 +76,9 @@ def scans(request, hosts, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def wolfssl(tmp_path_factory):
-    """A small client with wolfSSL: returns what it printed and its exit status."""
+    """A small client with wolfSSL: returns what it printed and its exit status. None where there is no wolfSSL."""
+    if not os.path.exists("/usr/include/wolfssl/ssl.h"):
+        return None
     path = str(tmp_path_factory.mktemp("wolfssl") / "client")
     source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "client_wolfssl.c")
     subprocess.run(["cc", "-O1", "-o", path, source, "-lwolfssl"], check=True)
@@ -100,7 +102,13 @@ def ask_gnutls(port, version, ca, _wolfssl):
     return "The certificate is trusted" in output, output
 
 
+def need_wolfssl(wolfssl):
+    if wolfssl is None:
+        pytest.skip("this release of Debian has no wolfSSL")
+
+
 def ask_wolfssl(port, version, ca, wolfssl):
+    need_wolfssl(wolfssl)
     status, output = wolfssl(port, version, ca)
     return status == 0 and output.startswith("TLSv" + version), output
 
@@ -122,6 +130,7 @@ def test_client_of_each_family(kinds, certs, wolfssl, version, kind, family):
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 def test_wolfssl_client_with_a_certificate(start_host, certs, wolfssl, version):
+    need_wolfssl(wolfssl)
     host = start_host(modparams=certs.server_ec.params(ca_list=certs.ca.cert, verify_client="on"))
     for pair, good in ((certs.client_good, True), (certs.client_chained, True), (certs.client_expired, False), (None, False)):
         status, output = wolfssl(host.port(), version, certs.ca.cert, pair)
@@ -130,6 +139,7 @@ def test_wolfssl_client_with_a_certificate(start_host, certs, wolfssl, version):
 
 def test_wolfssl_client_knows_a_stranger(hosts, certs, wolfssl):
     """The client that judges here does verify."""
+    need_wolfssl(wolfssl)
     status, output = wolfssl(hosts["ec"].port(), "1.3", certs.other_ca.cert)
     assert status == 1 and "handshake failed" in output, output
 
@@ -181,10 +191,13 @@ def test_weaknesses_that_sslscan_looks_for(seen, name):
 
 # -- what testssl has found --------------------------------------------------------------------------------------------
 
+ITS_OWN = {"engine_problem"}  # of the program that testssl uses, where that has no engines
+
+
 def complaints(found):
     """{id: severity} of what testssl finds fault with."""
     return {key: severity for key, all_of in found.items() for severity, _ in all_of
-            if severity not in ("OK", "INFO", "DEBUG")}
+            if severity not in ("OK", "INFO", "DEBUG") and key not in ITS_OWN}
 
 
 @pytest.mark.long

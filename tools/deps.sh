@@ -17,6 +17,9 @@ CHECK="$PACKAGE libcmocka-dev cppcheck clang clang-format libclang-rt-dev valgri
 	gnutls-bin libwolfssl-dev sslscan testssl.sh sip-tester baresip-core curl procps
 	kamailio-websocket-modules kamailio-extra-modules kamailio-utils-modules"
 
+# Some releases of Debian do not have these; what needs them is skipped there.
+MAY_LACK="libwolfssl-dev"
+
 is_installed() {
 	[ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
 }
@@ -39,7 +42,15 @@ install_packages() {
 	fi
 	export DEBIAN_FRONTEND=noninteractive
 	apt-get -qq update || true # one source that is down need not matter: the installation will tell
-	apt-get -qq -y --no-install-recommends install "$@" </dev/null
+	apt-get -qq -y --no-install-recommends install $(offered "$@") </dev/null
+}
+
+# Those of the packages that can be had, and those that must be.
+offered() {
+	local package
+	for package in "$@"; do
+		[[ " $MAY_LACK " == *" $package "* ]] && [ -z "$(apt-cache show "$package" 2>/dev/null)" ] || printf '%s ' "$package"
+	done
 }
 
 case ${1:-} in

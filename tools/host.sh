@@ -203,6 +203,24 @@ told_flags() {
 	done
 }
 
+# The size of the symbol $2 in the file $1; nothing when that does not tell.
+symbol_size() {
+	readelf -W --symbols "$1" 2>/dev/null | awk -v name="$2" '($8 == name || $8 ~ "^" name "@") && !found++ { print $3 }'
+}
+
+# A tree of another version would have another table of hooks, most likely: one of the few structs whose size a program
+# shows. $1: the folder of headers and flags.
+check_hooks() {
+	local dir=$1 host=$2 theirs ours
+	theirs=$(symbol_size "$host" tls_hook)
+	printf '#include "core/tls_hooks.h"\nchar tls_hook[sizeof(struct tls_hooks)];\n' >"$dir/hooks.c"
+	"${CC:-cc}" -w -isystem "$dir/src" @"$dir/flags" -c -o "$dir/hooks.o" "$dir/hooks.c" 2>/dev/null || return 0
+	ours=$(symbol_size "$dir/hooks.o" tls_hook)
+	rm -f "$dir/hooks.c" "$dir/hooks.o"
+	[ "${theirs:-$ours}" = "$ours" ] ||
+		die "the headers are not those of $host: their table of TLS hooks has $ours bytes, the program's has $theirs"
+}
+
 headers() {
 	local dir=$1 host version work tarball
 	host=$(find_host)
@@ -227,6 +245,7 @@ headers() {
 		! at_least 6.0 "$version" || echo "-DMOD_NAMEID=tls"
 	} >"$work/flags"
 	grep -q -- -DTLS_HOOKS "$work/flags" || die "the host's definitions were not found in $work/src"
+	check_hooks "$work" "$host"
 	rm -rf "$work"/apt "$work"/kamailio_*.tar.* "$dir"
 	mv "$work" "$dir"
 	{
