@@ -25,6 +25,7 @@ struct x509_st;
 struct evp_pkey_st;
 struct ossl_lib_ctx_st;
 struct tcp_connection;
+struct tls_connection;
 struct sip_msg;
 
 #define TLS_FORMAT(fmt, first) __attribute__((format(printf, fmt, first)))
@@ -84,6 +85,7 @@ struct tls_settings {
 	char *ca_path;
 	char *crl;
 	char *cipher_list;
+	char *groups;
 	char *server_name;
 	char *server_id;
 };
@@ -97,6 +99,8 @@ struct tls_options {
 	int handshake_timeout;  /* seconds */
 	int connection_timeout; /* seconds, -1 never */
 	int disable_compression;
+	int certificate_compression;
+	int match_profile;
 	int log;                /* log level, as the host counts them */
 	int debug;              /* log level */
 	int low_mem_threshold1; /* KB, -1 default, 0 off */
@@ -352,6 +356,13 @@ void tls_mem_enter(void);
 void tls_mem_leave(void);
 
 /*
+ * Between these two, a piece that is not there in shared memory comes from this process's own instead, for a step of OpenSSL's that cannot
+ * fail without harm. The second returns false when that happened: what was made is good for nothing but to be freed, here and at once.
+ */
+void tls_mem_cover(void);
+bool tls_mem_uncover(void);
+
+/*
  * A shared block, zeroed; no scope needed. NULL when there is no memory. The caller owns it and frees it with
  * tls_shared_free(), in whatever process.
  */
@@ -541,6 +552,7 @@ struct tls_domain {
 	char *server_id;   /* NULL: none */
 	enum tls_name_mode server_name_mode;
 	int oldest, newest; /* protocol versions, 0: the library's */
+	char *groups;       /* NULL: the module's choice */
 	int verify_mode;    /* SSL_VERIFY_... */
 	int verify_depth;
 	bool accept_any;  /* a certificate that does not verify does not end the handshake */
@@ -653,8 +665,8 @@ void tls_context_start(const struct tls_options *o);
 int tls_context_make(struct tls_domain *d, const struct tls_section *section, struct tls_store *store,
                      const struct tls_domain *before, struct tls_report *r);
 
-/* Puts everything of D into SSL, which began with another domain's context. Shared scope. Returns 0 or -1. */
-int tls_context_move(struct ssl_st *ssl, struct tls_domain *d);
+/* Puts everything of D into SSL, which began with the context of FROM. Shared scope. Returns 0 or -1. */
+int tls_context_move(struct ssl_st *ssl, const struct tls_domain *from, struct tls_domain *d);
 
 /* ------------------------------------------------------------------ what the script chose: tls_outgoing.c */
 
@@ -671,8 +683,37 @@ int tls_outgoing_set_id(const char *id, size_t length);
  */
 int tls_outgoing_choose(char **server_name, char **server_id);
 
+/* What the script wants at this moment, in this process. Good until it goes on. Lengths are 0 where it wants nothing. */
+struct tls_wish {
+	const char *id;
+	size_t id_length;
+	const char *name;
+	size_t name_length;
+};
+void tls_outgoing_wish(struct tls_wish *out);
+
+/* Whether the script has the means to want anything. After its parsing. */
+bool tls_outgoing_can_choose(void);
+
+/* The script has the function that chooses. While it is parsed. */
+void tls_outgoing_may_choose(void);
+
 /* Runs event_route[tls:connection-out] or event_callback for C, which is being opened. Returns false when it called drop(). */
 bool tls_outgoing_allowed(struct tcp_connection *c);
+
+/* ------------------------------------------------------------------ which connection for which message: tls_reuse.c */
+
+/* Main process, before the forks. Returns 0 or -1 (logged). */
+int tls_reuse_start(const struct tls_options *o);
+
+/* The same, when the script is parsed. */
+int tls_reuse_watch(const struct tls_options *o);
+
+/* T, which we open, can be found by its peer's address. The sender, before anybody else knows it. */
+void tls_reuse_add(struct tls_connection *t);
+
+/* Takes that back; nothing for one that was not added. Any process. */
+void tls_reuse_remove(struct tls_connection *t);
 
 /* ------------------------------------------------------------------ between socket and OpenSSL: tls_io.c */
 
@@ -787,6 +828,8 @@ enum tls_phase {
  */
 struct tls_connection {
 	struct tls_connection *next, *previous; /* all connections */
+	struct tls_connection *next_to_peer,
+		**link_to_peer; /* those that we opened, in the table of tls_reuse.c */
 	struct tcp_connection *tcp;
 	int id; /* the host's */
 	enum tls_role role;
@@ -832,6 +875,13 @@ int tls_server_encode(struct tcp_connection *c, const char **pbuf, unsigned *ple
 void tls_server_close(struct tcp_connection *c, int fd);
 void tls_server_clean(struct tcp_connection *c);
 
+/*
+ * Hooks of the host from 6.1 on, the host's table of connections locked. Whether C may carry the message at hand, to IP and PORT, in the
+ * sender's process; whether A and B stand for the same profile and name.
+ */
+int tls_reuse_match(struct tcp_connection *c, struct ip_addr *ip, unsigned short port);
+int tls_reuse_match_two(struct tcp_connection *a, struct tcp_connection *b);
+
 #endif
 
 /* ------------------------------------------------------------------ all connections: tls_list.c -------- */
@@ -858,6 +908,9 @@ int tls_list_kill(int id);
  */
 struct tls_connection *tls_list_hold(int id);
 void tls_list_release(struct tls_connection *t);
+
+/* Gives a reference to C back that the host's tcpconn_get() gave. Any process that has the host's socket to tcp_main. */
+void tls_list_put(struct tcp_connection *c);
 
 /* ------------------------------------------------------------------ from settings to a generation: tls_load.c */
 

@@ -72,6 +72,45 @@
 #define TLS_COMPAT_GROUPS "X25519:P-256:X448:P-521:P-384"
 #endif
 
+/*
+ * Certificate compression (RFC 8879), which came with 3.2, and only where the library was built with a compressor. Without it the switches
+ * are no more than that.
+ */
+static inline bool tls_compat_has_certificate_compression(void)
+{
+#if OPENSSL_VERSION_NUMBER >= 0x30200000L && !defined(OPENSSL_NO_COMP_ALG)
+	return true;
+#else
+	return false;
+#endif
+}
+
+/* Whether CTX sends and takes compressed certificates. Before they are sent, tls_compat_compress_certificates(). */
+static inline void tls_compat_set_certificate_compression(SSL_CTX *ctx, bool on)
+{
+#if OPENSSL_VERSION_NUMBER >= 0x30200000L
+	if (on)
+		SSL_CTX_clear_options(ctx,
+		                      SSL_OP_NO_TX_CERTIFICATE_COMPRESSION | SSL_OP_NO_RX_CERTIFICATE_COMPRESSION);
+	else
+		SSL_CTX_set_options(ctx, SSL_OP_NO_TX_CERTIFICATE_COMPRESSION | SSL_OP_NO_RX_CERTIFICATE_COMPRESSION);
+#else
+	(void)ctx;
+	(void)on;
+#endif
+}
+
+/* Compresses the chains of CTX, once and for all its connections. One that gains nothing stays as it is. */
+static inline void tls_compat_compress_certificates(SSL_CTX *ctx)
+{
+#if OPENSSL_VERSION_NUMBER >= 0x30200000L && !defined(OPENSSL_NO_COMP_ALG)
+	if (SSL_CTX_compress_certs(ctx, 0) != 1)
+		ERR_clear_error();
+#else
+	(void)ctx;
+#endif
+}
+
 /* The host's main program has it, but no header. */
 extern int config_check __attribute__((weak));
 
@@ -156,6 +195,46 @@ static inline void tls_compat_no_message(struct tcp_connection *c)
 	c->req.tvrstart = (struct timeval){0, 0};
 #else
 	(void)c;
+#endif
+}
+
+/*
+ * The connection to IP and PORT that the host would send on, with a reference, NULL: none. FROM: the local address to send from, NULL: any.
+ * LOCAL_PORT counts when the host is told to match it too.
+ */
+static inline struct tcp_connection *tls_compat_find(struct ip_addr *ip, int port, union sockaddr_union *from,
+                                                     int local_port)
+{
+	if (tcp_connection_match != TCPCONN_MATCH_STRICT)
+		return tcpconn_get(0, ip, port, from, 0);
+#if VERSIONVAL >= 6000000
+	return tcpconn_lookup(0, ip, port, from, local_port, 0, PROTO_TLS);
+#else
+	return tcpconn_lookup(0, ip, port, from, local_port, 0);
+#endif
+}
+
+/* The host's table of connections has this lock, but no header. */
+extern gen_lock_t *tcpconn_lock;
+
+/* From 6.1 on the host asks whether a connection suits the message at hand, when a switch of its own is on. */
+#if VERSIONVAL >= 6001000
+#define TLS_COMPAT_MATCH_HOOKS \
+	.match_domain = tls_reuse_match, .match_connections_domain = tls_reuse_match_two,
+extern int tls_connection_match_domain;
+#else
+#define TLS_COMPAT_MATCH_HOOKS
+#endif
+
+static inline bool tls_compat_host_asks(void)
+{
+	return VERSIONVAL >= 6001000;
+}
+
+static inline void tls_compat_ask_about_profiles(void)
+{
+#if VERSIONVAL >= 6001000
+	tls_connection_match_domain = 1;
 #endif
 }
 

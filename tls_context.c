@@ -164,6 +164,18 @@ static int use_ciphers(const struct builder *b, struct tls_domain *d)
 	return result;
 }
 
+/* What D offers and takes for the key exchange. */
+static int use_groups(const struct builder *b, struct tls_domain *d)
+{
+	if (d->groups != NULL && SSL_CTX_set1_groups_list(d->ctx, d->groups) != 1) {
+		refused(b, "groups", d->groups, "; names stand apart by colons, such as X25519:P-256");
+		return -1;
+	}
+	if (d->groups == NULL && SSL_CTX_set1_groups_list(d->ctx, TLS_COMPAT_GROUPS) != 1)
+		ERR_clear_error(); /* a library built without one of them keeps its own list */
+	return 0;
+}
+
 /* Returns 0, -1 when a pair does not fit (in B->r). */
 static int use_pairs(const struct builder *b, struct tls_domain *d)
 {
@@ -228,8 +240,7 @@ static void set_options(SSL_CTX *ctx)
 	if (options->ssl_read_ahead >= 0)
 		SSL_CTX_set_read_ahead(ctx, options->ssl_read_ahead);
 	SSL_CTX_set_dh_auto(ctx, 1);
-	if (SSL_CTX_set1_groups_list(ctx, TLS_COMPAT_GROUPS) != 1)
-		ERR_clear_error(); /* a library built without one of them keeps its own list */
+	tls_compat_set_certificate_compression(ctx, options->certificate_compression > 0);
 	if (tls_keylog_enabled())
 		SSL_CTX_set_keylog_callback(ctx, tls_keylog_line);
 }
@@ -278,9 +289,10 @@ static int digest_setting(EVP_MD_CTX *md, const struct tls_setting *row, const s
 /* Those of the module's own settings that end up in a context. */
 static int digest_options(EVP_MD_CTX *md)
 {
-	const int used[] = {options->disable_compression, options->renegotiation,
-	                    options->ssl_release_buffers, options->ssl_max_send_fragment,
-	                    options->ssl_read_ahead,      options->max_certificate_chain};
+	const int used[] = {options->disable_compression,    options->renegotiation,
+	                    options->ssl_release_buffers,    options->ssl_max_send_fragment,
+	                    options->ssl_read_ahead,         options->max_certificate_chain,
+	                    options->certificate_compression};
 
 	return EVP_DigestUpdate(md, used, sizeof(used)) == 1 && digest_text(md, options->session_id) == 1;
 }
@@ -336,9 +348,12 @@ static int fill_context(const struct builder *b, struct tls_domain *d)
 	set_options(d->ctx);
 	failed |= use_ciphers(b, d); /* first: they may set the security level */
 	failed |= use_versions(b, d);
+	failed |= use_groups(b, d);
 	failed |= use_pairs(b, d);
 	failed |= use_verification(b, d);
 	failed |= use_sessions(b, d);
+	if (failed == 0 && options->certificate_compression > 0)
+		tls_compat_compress_certificates(d->ctx);
 	return failed;
 }
 
@@ -362,8 +377,18 @@ int tls_context_make(struct tls_domain *d, const struct tls_section *section, st
 	return failed | fill_context(&b, d);
 }
 
-int tls_context_move(SSL *ssl, struct tls_domain *d)
+static const char *groups_of(const struct tls_domain *d)
 {
+	return d->groups != NULL ? d->groups : TLS_COMPAT_GROUPS;
+}
+
+int tls_context_move(SSL *ssl, const struct tls_domain *from, struct tls_domain *d)
+{
+	if (strcmp(groups_of(d), groups_of(from)) != 0 && SSL_set1_groups_list(ssl, groups_of(d)) != 1) {
+		if (d->groups != NULL)
+			return -1;
+		ERR_clear_error(); /* as in use_groups() */
+	}
 	if (SSL_set_SSL_CTX(ssl, d->ctx) == NULL || SSL_set_min_proto_version(ssl, d->oldest) != 1 ||
 	    SSL_set_max_proto_version(ssl, d->newest) != 1 ||
 	    SSL_set_session_id_context(ssl, d->session_context, sizeof(d->session_context)) != 1)

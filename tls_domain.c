@@ -249,7 +249,7 @@ static int on_client_hello(SSL *ssl, int *alert, void *arg)
 	}
 	if (d == use->domain)
 		return SSL_CLIENT_HELLO_SUCCESS;
-	if (tls_context_move(ssl, d) != 0) {
+	if (tls_context_move(ssl, use->domain, d) != 0) {
 		*alert = SSL_AD_INTERNAL_ERROR;
 		return SSL_CLIENT_HELLO_ERROR;
 	}
@@ -309,6 +309,8 @@ static int describe(const struct tls_section *section, struct tls_domain *d)
 	}
 	if (s->server_id != NULL && s->server_id[0] != '\0' &&
 	    (d->server_id = tls_shared_strdup(s->server_id)) == NULL)
+		return -1;
+	if (s->groups != NULL && s->groups[0] != '\0' && (d->groups = tls_shared_strdup(s->groups)) == NULL)
 		return -1;
 	return d->name != NULL ? 0 : -1;
 }
@@ -460,6 +462,7 @@ void tls_generation_discard(struct tls_generation *g)
 		tls_shared_free(d->name);
 		tls_shared_free(d->server_name);
 		tls_shared_free(d->server_id);
+		tls_shared_free(d->groups);
 	}
 	tls_store_free(g->store);
 	tls_shared_free(g->domains);
@@ -523,6 +526,17 @@ int tls_generation_number(const struct tls_generation *g)
 
 /* ---- connections of a domain */
 
+/* OpenSSL makes its record layers anew here, has no way to say that it could not, and from 3.2 on crashes then. Returns 0, -1 without memory. */
+static int set_role(SSL *ssl, enum tls_role role)
+{
+	tls_mem_cover();
+	if (role == TLS_SERVER)
+		SSL_set_accept_state(ssl);
+	else
+		SSL_set_connect_state(ssl);
+	return tls_mem_uncover() ? 0 : -1;
+}
+
 SSL *tls_domain_open(struct tls_domain_use *use)
 {
 	struct tls_domain *d = use->domain;
@@ -530,14 +544,10 @@ SSL *tls_domain_open(struct tls_domain_use *use)
 
 	if (ssl == NULL)
 		return NULL;
-	if (SSL_set_app_data(ssl, use) != 1) {
+	if (SSL_set_app_data(ssl, use) != 1 || set_role(ssl, d->role) != 0) {
 		SSL_free(ssl);
 		return NULL;
 	}
-	if (d->role == TLS_SERVER)
-		SSL_set_accept_state(ssl);
-	else
-		SSL_set_connect_state(ssl);
 	__atomic_add_fetch(&d->connections, 1, __ATOMIC_RELAXED);
 	return ssl;
 }

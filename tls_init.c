@@ -152,9 +152,10 @@ static int rehearse_version(struct rehearsal *r, int version)
 
 	if (server != NULL && client != NULL && SSL_set_min_proto_version(server, version) == 1 &&
 	    SSL_set_max_proto_version(server, version) == 1) {
+		tls_mem_cover();
 		SSL_set_accept_state(server);
 		SSL_set_connect_state(client);
-		result = shake_hands(server, client);
+		result = tls_mem_uncover() ? shake_hands(server, client) : -1;
 	}
 	SSL_free(server);
 	SSL_free(client);

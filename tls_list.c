@@ -79,8 +79,8 @@ static int ask_to_close(struct tcp_connection *c)
 	return -1;
 }
 
-/* Gives a reference back; the last one goes through tcp_main, which alone may free. */
-static void put(struct tcp_connection *c)
+/* The last reference goes through tcp_main, which alone may free. */
+void tls_list_put(struct tcp_connection *c)
 {
 	if (!tcpconn_put(c))
 		return;
@@ -101,11 +101,11 @@ int tls_list_kill(int id)
 	if (c == NULL)
 		return -1;
 	if (tls_of(c) == NULL) {
-		put(c);
+		tls_list_put(c);
 		return -1;
 	}
 	if (ask_to_close(c) != 0)
-		put(c);
+		tls_list_put(c);
 	return 0;
 }
 
@@ -119,7 +119,7 @@ struct tls_connection *tls_list_hold(int id)
 	if (tls_of(c) != NULL)
 		return c->extra_data;
 	lock_release(&c->write_lock);
-	put(c);
+	tls_list_put(c);
 	return NULL;
 }
 
@@ -128,5 +128,5 @@ void tls_list_release(struct tls_connection *t)
 	struct tcp_connection *c = t->tcp;
 
 	lock_release(&c->write_lock);
-	put(c);
+	tls_list_put(c);
 }

@@ -6,6 +6,7 @@
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -39,6 +40,30 @@ const char *tls_load_folder(char *out, size_t size)
 	return dirname(out);
 }
 
+static int64_t nanoseconds(const struct timespec *t)
+{
+	return (int64_t)t->tv_sec * 1000000000 + t->tv_nsec;
+}
+
+/*
+ * The time on the clock of the files' times, which goes in steps. When PATH (NULL: none) was changed in the current one, waits for the next: else
+ * nobody could tell whether that change is in what is read now. For 20 ms at the most: a file may also be of the future.
+ */
+static int64_t reading_time(const char *path)
+{
+	const struct timespec pause = {.tv_nsec = 1000000};
+	struct timespec now;
+	struct stat st;
+
+	for (int i = 0; i < 20; i++) {
+		clock_gettime(CLOCK_REALTIME_COARSE, &now);
+		if (path == NULL || stat(path, &st) != 0 || nanoseconds(&st.st_ctim) < nanoseconds(&now))
+			break;
+		nanosleep(&pause, NULL);
+	}
+	return nanoseconds(&now);
+}
+
 /* What the file or the module parameters say, with absolute paths. NULL with the reason in R. */
 static struct tls_config *read_config(struct tls_report *r)
 {
@@ -47,14 +72,16 @@ static struct tls_config *read_config(struct tls_report *r)
 	const char *file = tls_runtime_options()->config;
 	struct tls_config *cfg = NULL;
 	char *path = NULL;
-	struct timespec now;
+	int64_t read_at;
 
-	clock_gettime(CLOCK_REALTIME_COARSE, &now); /* the clock of the files' times, which goes in steps */
 	if (getcwd(work, sizeof(work)) == NULL)
 		strcpy(work, "/");
+	if (file != NULL && file[0] != '\0')
+		path = tls_path_resolve(file, folder, work);
+	read_at = reading_time(path);
 	if (file == NULL || file[0] == '\0')
 		cfg = tls_config_from_params(params);
-	else if ((path = tls_path_resolve(file, folder, work)) != NULL)
+	else if (path != NULL)
 		cfg = tls_config_read(path, r);
 	free(path);
 	if (cfg != NULL && tls_config_resolve(cfg, folder, work) != 0) {
@@ -62,7 +89,7 @@ static struct tls_config *read_config(struct tls_report *r)
 		cfg = NULL;
 	}
 	if (cfg != NULL)
-		cfg->read_at = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+		cfg->read_at = read_at;
 	if (cfg == NULL && r->errors == 0)
 		tls_report_add(r, TLS_ERROR, file, 0, NULL, "no memory to read the configuration");
 	return cfg;

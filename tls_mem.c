@@ -45,6 +45,8 @@ static _Thread_local OSSL_LIB_CTX *outside __attribute__((tls_model("initial-exe
 static _Thread_local long balance
 	__attribute__((tls_model("initial-exec"))); /* shared bytes, less those given back */
 static _Thread_local long refused __attribute__((tls_model("initial-exec")));
+static _Thread_local bool covered __attribute__((tls_model("initial-exec")));
+static _Thread_local long covered_from __attribute__((tls_model("initial-exec")));
 
 static void count(long blocks, long bytes)
 {
@@ -130,11 +132,15 @@ static bool is_shared(const void *p)
 
 static void *crypto_malloc(size_t size, const char *file, int line)
 {
+	void *p;
+
 	(void)file;
 	(void)line;
 	if (size == 0)
 		return NULL;
-	return scope > 0 && source != NULL ? shared_take(size) : private_resize(NULL, size);
+	p = scope > 0 && source != NULL ? shared_take(size) : private_resize(NULL, size);
+
+	return p != NULL || !covered ? p : private_resize(NULL, size);
 }
 
 static void crypto_free(void *p, const char *file, int line)
@@ -196,6 +202,18 @@ void tls_mem_leave(void)
 {
 	if (--scope == 0 && library != NULL)
 		OSSL_LIB_CTX_set0_default(outside);
+}
+
+void tls_mem_cover(void)
+{
+	covered = true;
+	covered_from = refused;
+}
+
+bool tls_mem_uncover(void)
+{
+	covered = false;
+	return refused == covered_from;
 }
 
 void *tls_shared_alloc(size_t size)

@@ -151,6 +151,9 @@ static int read_params(void)
 	read_choices(&r);
 	tls_modparam_check(&given, &options, &r);
 	note_without_effect(&r);
+	if (options.certificate_compression > 0 && !tls_compat_has_certificate_compression())
+		tls_report_add(&r, TLS_WARNING, NULL, 0, "certificate_compression", "has no effect: %s",
+		               "this OpenSSL is older than 3.2, or was built without a compressor");
 	tls_load_log(&r);
 	errors = r.errors;
 	tls_report_clear(&r);
@@ -170,7 +173,8 @@ static int start_rooms(void)
 		tls_init_hide_memory();
 	tls_compress_start(&options);
 	if (tls_io_start() != 0 || tls_session_start() != 0 || tls_keylog_start(&options) != 0 ||
-	    tls_outgoing_start(&options) != 0 || tls_domain_start(&options) != 0 || tls_server_start() != 0)
+	    tls_outgoing_start(&options) != 0 || tls_reuse_start(&options) != 0 ||
+	    tls_domain_start(&options) != 0 || tls_server_start() != 0)
 		return -1;
 	return tls_load_start(&given);
 }
@@ -205,6 +209,8 @@ static int start_watcher(void)
 
 static int on_process(int rank)
 {
+	if (!tls_disable && rank == PROC_INIT)
+		return tls_reuse_watch(&options);
 	if (!tls_disable && rank != PROC_INIT && rank != PROC_POSTCHILDINIT)
 		tls_init_process(process_no);
 	return rank == PROC_MAIN ? start_watcher() : 0;
@@ -276,6 +282,12 @@ static int ki_is_peer_named(struct sip_msg *msg, str *domain)
 	return peer_is_named(msg, domain);
 }
 
+static int fix_connect_server_id(void **param, int number)
+{
+	tls_outgoing_may_choose();
+	return fixup_spve_null(param, number);
+}
+
 static int set_connect_server_id(struct sip_msg *msg, char *id, char *unused)
 {
 	str value;
@@ -323,7 +335,7 @@ static cmd_export_t functions[] = {
 	{"is_peer_verified", (cmd_function)w_is_peer_verified, 0, NULL, NULL, REQUEST_ROUTE},
 	{"is_peer_named", (cmd_function)w_is_peer_named, 1, fixup_spve_null, fixup_free_spve_null,
      REQUEST_ROUTE | ONREPLY_ROUTE},
-	{"tls_set_connect_server_id", (cmd_function)set_connect_server_id, 1, fixup_spve_null,
+	{"tls_set_connect_server_id", (cmd_function)set_connect_server_id, 1, fix_connect_server_id,
      fixup_free_spve_null, ANY_ROUTE},
 	{"tls_reload", (cmd_function)w_reload, 0, NULL, NULL, ANY_ROUTE},
 	{NULL, NULL, 0, NULL, NULL, 0},
@@ -353,14 +365,13 @@ static int open_socket(struct socket_info *si)
 	return 0;
 }
 
-static struct tls_hooks hooks = {
-	.read = tls_server_read,
-	.encode = tls_server_encode,
-	.on_tcpconn_init = tls_server_open,
-	.tcpconn_clean = tls_server_clean,
-	.tcpconn_close = tls_server_close,
-	.init_si = open_socket,
-};
+static struct tls_hooks hooks = {.read = tls_server_read,
+                                 .encode = tls_server_encode,
+                                 .on_tcpconn_init = tls_server_open,
+                                 .tcpconn_clean = tls_server_clean,
+                                 .tcpconn_close = tls_server_close,
+                                 .init_si = open_socket,
+                                 TLS_COMPAT_MATCH_HOOKS};
 
 struct module_exports exports = {
 	.name = "tls",

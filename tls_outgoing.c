@@ -25,6 +25,7 @@
 static const struct tls_options *options;
 static int event_route = -1;
 static char connect_id[ID_SIZE]; /* this process's, "": none */
+static bool script_chooses;      /* by tls_set_connect_server_id() */
 
 /*
  * Before the script runs for another message: an id that found no connection to open must not go to a stranger's. Not after a run: a
@@ -63,45 +64,67 @@ int tls_outgoing_set_id(const char *id, size_t length)
 	return 0;
 }
 
-/* A shared copy of the field NAME of the xavp that xavp_cfg names; NULL when it is not set. Clears *OK without memory. */
-static char *from_xavp(const char *name, bool *ok)
+/* The field NAME of the xavp that xavp_cfg names; empty when it is not set. */
+static str from_xavp(const char *name)
 {
 	str group = {options->xavp_cfg, (int)strlen(options->xavp_cfg)};
 	str field = {(char *)(uintptr_t)name, (int)strlen(name)};
 	sr_xavp_t *found = xavp_get_child_with_sval(&group, &field);
-	char *copy;
 
-	if (found == NULL || found->val.v.s.len <= 0)
-		return NULL;
-	copy = tls_shared_alloc((size_t)found->val.v.s.len + 1);
-	if (copy == NULL)
+	return found != NULL && found->val.v.s.len > 0 ? found->val.v.s : (str){NULL, 0};
+}
+
+void tls_outgoing_wish(struct tls_wish *out)
+{
+	str name = {NULL, 0}, id = {NULL, 0};
+
+	if (options->xavp_cfg != NULL && options->xavp_cfg[0] != '\0') {
+		name = from_xavp("server_name");
+		id = from_xavp("server_id");
+	}
+	if (connect_id[0] != '\0')
+		id = (str){connect_id, (int)strlen(connect_id)};
+	*out = (struct tls_wish){id.s, (size_t)id.len, name.s, (size_t)name.len};
+}
+
+/* A shared copy, NULL when LENGTH is 0. Clears *OK without memory. */
+static char *copy_of(const char *text, size_t length, bool *ok)
+{
+	char *copy = length > 0 ? tls_shared_alloc(length + 1) : NULL;
+
+	if (copy != NULL)
+		memcpy(copy, text, length);
+	else if (length > 0)
 		*ok = false;
-	else
-		memcpy(copy, found->val.v.s.s, (size_t)found->val.v.s.len);
 	return copy;
 }
 
 int tls_outgoing_choose(char **server_name, char **server_id)
 {
+	struct tls_wish wish;
 	bool ok = true;
 
-	*server_name = *server_id = NULL;
-	if (options->xavp_cfg != NULL && options->xavp_cfg[0] != '\0') {
-		*server_name = from_xavp("server_name", &ok);
-		*server_id = from_xavp("server_id", &ok);
-	}
-	if (connect_id[0] != '\0') {
-		tls_shared_free(*server_id);
-		*server_id = tls_shared_strdup(connect_id);
-		connect_id[0] = '\0';
-		ok = ok && *server_id != NULL;
-	}
+	tls_outgoing_wish(&wish);
+	*server_name = copy_of(wish.name, wish.name_length, &ok);
+	*server_id = copy_of(wish.id, wish.id_length, &ok);
+	connect_id[0] = '\0';
 	if (ok)
 		return 0;
 	tls_shared_free(*server_name);
 	tls_shared_free(*server_id);
 	*server_name = *server_id = NULL;
 	return -1;
+}
+
+void tls_outgoing_may_choose(void)
+{
+	script_chooses = true;
+}
+
+bool tls_outgoing_can_choose(void)
+{
+	return script_chooses || (options->xavp_cfg != NULL && options->xavp_cfg[0] != '\0') ||
+	       sr_kemi_eng_get() != NULL;
 }
 
 /* A message that stands for the connection in the event route. NULL without memory. */

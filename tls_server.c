@@ -334,6 +334,8 @@ int tls_server_open(struct tcp_connection *c, int sock)
 	}
 	c->extra_data = t;
 	tls_list_add(t);
+	if (t->role == TLS_CLIENT)
+		tls_reuse_add(t);
 	return 0;
 }
 
@@ -345,6 +347,7 @@ void tls_server_clean(struct tcp_connection *c)
 		return;
 	c->extra_data = NULL;
 	tls_list_remove(t);
+	tls_reuse_remove(t);
 	tls_crowd_leave(t->crowd);
 	tls_domain_close(&t->use, t->ssl);
 	tls_generation_unpin(t->generation);

@@ -538,6 +538,17 @@ static EVP_PKEY **copies_of(struct tls_key *key)
 	return copies;
 }
 
+/* A copy of KEY. NULL without memory: also when the copy is there, but OpenSSL 3.6 could not note down how large it is. */
+static EVP_PKEY *copy_of(EVP_PKEY *key)
+{
+	EVP_PKEY *copy = EVP_PKEY_dup(key);
+
+	if (copy == NULL || EVP_PKEY_get_size(copy) > 0)
+		return copy;
+	EVP_PKEY_free(copy);
+	return NULL;
+}
+
 int tls_key_adopt(SSL *ssl, struct tls_key *key)
 {
 	EVP_PKEY **copies;
@@ -548,7 +559,7 @@ int tls_key_adopt(SSL *ssl, struct tls_key *key)
 	if (copies == NULL)
 		return -1;
 	if (copies[process_no] == NULL)
-		copies[process_no] = EVP_PKEY_dup(key->parsed);
+		copies[process_no] = copy_of(key->parsed);
 	if (copies[process_no] == NULL)
 		return -1;
 	if (SSL_get_privatekey(ssl) == copies[process_no])

@@ -39,7 +39,7 @@ UNIT_CFLAGS = $(MODULE_CFLAGS) -D_GNU_SOURCE -Wno-unused-parameter -Wno-error=de
 UNIT_LIBS := -lcmocka -lssl -lcrypto -lz -lpthread
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all
 
-BENCH := $(filter-out $(addprefix tls_,$(addsuffix .c,mod check rpc select outgoing)),$(SOURCES)) \
+BENCH := $(filter-out $(addprefix tls_,$(addsuffix .c,mod check rpc select outgoing reuse)),$(SOURCES)) \
 	$(addprefix test/unit/,fake_host.c fake_memory.c ends.c bench.c)
 
 # what the comment of the test in the file $(1) names

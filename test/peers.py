@@ -332,7 +332,7 @@ class Peer:
                  port=None):
         self.context, self.behaviour, self.code, self.delay, self.ask_back = context, behaviour, code, delay, ask_back
         self.requests, self.replies, self.names, self.errors, self.peer_certs = [], [], [], [], []
-        self.accepted = 0
+        self.accepted, self.identities = 0, []
         self._held = port or Port()
         self.port, self.address = self._held.number, address
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -342,10 +342,14 @@ class Peer:
         self.listener.listen(0 if behaviour == "deaf" else 128)
         self._open, self._lock, self._closing = set(), threading.Lock(), False
         if context:
-            context.sni_callback = lambda _s, name, _c: self.names.append(name)
+            context.sni_callback = self._note_name
         self._threads = []
         if behaviour != "deaf":
             self._start(self._accept)
+
+    def _note_name(self, tls, name, _context):
+        tls.asked = name
+        self.names.append(name)
 
     def _start(self, target, *args):
         thread = threading.Thread(target=target, args=args, daemon=True)
@@ -414,6 +418,8 @@ class Peer:
         if message.start.startswith("SIP/2.0 "):
             self.replies.append(message)
             return
+        subject = (tls.getpeercert() or {}).get("subject", ())
+        self.identities.append((dict(x[0] for x in subject).get("commonName"), getattr(tls, "asked", None)))
         self.requests.append(message)
         if message.method != "ACK":
             tls.sendall(sip.reply(message, self.code))

@@ -1,5 +1,6 @@
 """What a script says of outgoing connections, and that it counts for these and for no others."""
 
+import concurrent.futures
 import contextlib
 
 import pytest
@@ -245,7 +246,7 @@ def test_choice_is_forgotten_after_its_connection(udp, peer, kind, stateless):
 def test_choice_that_opened_nothing_is_forgotten(udp, peer, kind, unused):
     """It was for that message; a stranger's connection, opened next by the same process, must not get it."""
     value, standing, other = ("one" if "id" in kind else "three.test"), peer(), peer()
-    assert udp.ask(headers=to(standing)).status == 200
+    assert udp.ask(headers=to(standing, **{kind: value})).status == 200
     if unused == "answered":
         udp.ask(headers=[f"X-{kind}: {value}"])
     else:
@@ -293,7 +294,7 @@ def test_local_request(host, peer):
 def test_choice_of_a_local_request_is_forgotten(host, peer):
     """The id of a local request that opened nothing does not wait for the next one in that process."""
     standing, other = peer(), peer()
-    for count, headers in enumerate([(), ("X-Id: two",)]):
+    for count, headers in enumerate([("X-Id: two",), ("X-Id: two",)]):
         local_request(host, standing, *headers)
         standing.wait_requests(count + 1)
     local_request(host, other)
@@ -303,22 +304,75 @@ def test_choice_of_a_local_request_is_forgotten(host, peer):
 
 # -- two profiles to one address and port ------------------------------------------------------------------------------
 
-def test_second_profile_to_the_same_address_and_port(host, udp, peer):
-    """The host up to 6.0 finds connections by address and port alone: the first one's is used again (doc/script.md).
-    What can be had: it is one connection with one identity, and the choice does not go on to anybody else."""
-    target, other = peer(), peer()
-    for how in ({"id": "one"}, {"id": "two"}, {"xname": "three.test"}, {}):
-        assert udp.ask(headers=to(target, **how)).status == 200
-    assert target.accepted == 1 and seen(target) == ("one", "one.test")
-    target.drop_connections()
-    wait_for(lambda: not host.open_to(target.port), 10, "the connection to go")
-    assert udp.ask(headers=to(target, id="two")).status == 200
-    assert seen(target, 1) == ("two", "two.test")
-    assert udp.ask(headers=to(other)).status == 200 and seen(other) == ("default", None)
+PROFILES = [({"id": "one"}, ("one", "one.test")), ({"id": "two"}, ("two", "two.test")), ({}, ("default", None)),
+            ({"xname": "three.test"}, ("three", "three.test")), ({"xid": "one"}, ("one", "one.test")),
+            ({"xid": "two", "xname": "other.test"}, ("two", "other.test")), ({"xname": "THREE.test"}, ("three", "three.test"))]
+
+
+def identities(target):
+    """(certificate, name) of the connection on which each request came."""
+    return [(subject.replace("profile-", ""), name) for subject, name in target.identities]
+
+
+@WAYS
+@pytest.mark.parametrize("over", ["udp", "tls"])
+def test_each_profile_has_its_own_connection(host, peer, over, stateless):
+    """To one address and port: a request goes out with its own certificate and name, and a connection is used again
+    only for what it was opened for."""
+    target = peer()
+    client = UdpClient(host.port(UDP)) if over == "udp" else connect(host.port())
+    with client:
+        for _ in range(3):
+            for how, _ in PROFILES:
+                assert client.ask(headers=to(target, stateless, **how)).status == 200
+    assert identities(target) == [result for _, result in PROFILES] * 3
+    assert target.accepted == len({result for _, result in PROFILES})
+
+
+def test_profile_whose_connection_is_gone(host, udp, peer):
+    """Each is opened anew, for its own profile; the others' go on."""
+    target = peer()
+    for _ in range(3):
+        for how, result in PROFILES[:4]:
+            assert udp.ask(headers=to(target, **how)).status == 200
+            assert identities(target)[-1] == result
+        target.drop_connections()
+        wait_for(lambda: not host.open_to(target.port), 10, "the connections to go")
+    assert target.accepted == 12
+
+
+def test_many_profiles_from_many_processes(start_host, certs, peer):
+    """40 names to one address, asked for by eight workers at once: no request ever goes out under another name."""
+    host = make(start_host, certs, tcp_children=8, settings={**SETTINGS, "children": 4})
+    target = peer()
+    names = [f"n{i}.test" for i in range(40)]
+
+    def ask(first):
+        with connect(host.port()) as client:
+            for i in range(80):
+                name = names[(first + 7 * i) % len(names)]
+                assert client.ask(headers=[*to(target, i % 2, xname=name), f"X-Expect: {name}"]).status == 200
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(ask, 5 * i) for i in range(8)]:
+            done.result(60)
+    told = [(message.get("x-expect"), name) for message, (_, name) in zip(target.requests, target.identities)]
+    assert len(told) == 640 and [pair for pair in told if pair[0] != pair[1]] == []
+    assert target.accepted <= 40 * 8, "connections are not used again"
+
+
+def test_without_match_profile(start_host, certs, peer):
+    """As the host up to 6.0 does it by itself: whatever stands to the address is used."""
+    host = make(start_host, certs, modparams={"tls": {"xavp_cfg": "out", "match_profile": 0}})
+    target = peer()
+    with UdpClient(host.port(UDP)) as udp:
+        for how, _ in PROFILES:
+            assert udp.ask(headers=to(target, **how)).status == 200
+    assert target.accepted == 1 and set(identities(target)) == {("one", "one.test")}
 
 
 def test_two_profiles_by_two_sockets(start_host, certs, peer):
-    """The way out (doc/script.md): a local socket for each identity."""
+    """A local socket for each identity: what has always worked goes on working."""
     ports = [Port(), Port()]
     host = start_host(listen=(UDP, *(f"tls:127.0.0.{i + 1}:{p.number}" for i, p in enumerate(ports))), script=CHOOSE,
                       modules=["tm.so", "corex.so"], modparams={"tm": TM, "tls": {"xavp_cfg": "out"}}, tls_cfg=profiles(certs),

@@ -496,6 +496,16 @@ int tls_outgoing_choose(char **name, char **id)
 	return -1;
 }
 
+void tls_reuse_add(struct tls_connection *t)
+{
+	(void)t;
+}
+
+void tls_reuse_remove(struct tls_connection *t)
+{
+	(void)t;
+}
+
 bool tls_outgoing_allowed(struct tcp_connection *c)
 {
 	return !ends_script_drops;
