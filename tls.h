@@ -184,8 +184,17 @@ struct tls_problem {
 	struct tls_problem *next;
 	enum tls_severity severity;
 	int line;   /* 0: not in a file */
-	char *text; /* complete: "FILE:LINE: SETTING: what is wrong; what is allowed or what to do" */
+	char *text; /* complete and clean: "FILE:LINE: SETTING: what is wrong; what is allowed or what to do" */
 };
+
+/*
+ * The size in bytes of the character at S, which must not be at its end: 1 to 4; 0 when it is a control character or no UTF-8. What is
+ * neither may stand in logs and in RPC answers.
+ */
+size_t tls_text_character(const char *s);
+
+/* Puts a '?' in the place of each byte of TEXT that tls_text_character() takes for nothing; returns TEXT. */
+char *tls_text_clean(char *text);
 
 /* Problems in the order in which they were found. All memory is libc's. */
 struct tls_report {
@@ -457,6 +466,9 @@ struct tls_store *tls_store_new(const struct tls_store *previous);
 /* When everything is loaded. */
 void tls_store_seal(struct tls_store *store);
 
+/* Whether so little shared memory is left that nothing more may be loaded: what is left is for the traffic. */
+bool tls_store_memory_short(void);
+
 /* Frees STORE; contexts and connections that still use parts of it keep those. Any process, any scope. */
 void tls_store_free(struct tls_store *store);
 
@@ -474,13 +486,16 @@ struct tls_key *tls_store_key(struct tls_store *store, const char *path, const c
                               const struct tls_origin *from, struct tls_report *r);
 struct tls_chain *tls_store_chain(struct tls_store *store, const char *path, const struct tls_origin *from,
                                   struct tls_report *r);
-/* CA_PATH and CRL may be NULL, CA_LIST and CA_PATH not both. */
+/* Each of the three may be NULL; FROM has where each is set, in this order. */
 struct tls_trust *tls_store_trust(struct tls_store *store, const char *ca_list, const char *ca_path,
-                                  const char *crl, const struct tls_origin *from, struct tls_report *r);
+                                  const char *crl, const struct tls_origin from[3], struct tls_report *r);
 
-/* Gives CTX the pair. Returns 0, or -1 when they do not match or memory is short (reported). */
+/*
+ * Gives CTX the pair; FROM has where the certificate is set, and the key. Returns 0, or -1 when they do not match, OpenSSL finds them too
+ * weak, or memory is short (reported).
+ */
 int tls_store_use_pair(struct ssl_ctx_st *ctx, struct tls_chain *chain, struct tls_key *key,
-                       const struct tls_origin *from, struct tls_report *r);
+                       const struct tls_origin from[2], struct tls_report *r);
 
 /* Makes CTX trust TRUST. */
 int tls_store_use_trust(struct ssl_ctx_st *ctx, struct tls_trust *trust);

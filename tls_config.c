@@ -316,12 +316,17 @@ static int check_text(const struct spot *at, const struct tls_setting *row, cons
 {
 	if ((row->flags & TLS_SECRET) != 0)
 		return 0;
-	for (const char *c = words; *c != '\0'; c++) {
-		if ((unsigned char)*c >= ' ' && *c != 0x7f)
-			continue;
-		say(at, TLS_ERROR, "%s holds a control character; allowed: any other text",
-		    excerpt(words, strlen(words)).text);
-		return -1;
+	for (const char *c = words; *c != '\0';) {
+		size_t size = tls_text_character(c);
+
+		bool control = (unsigned char)*c < ' ' || *c == 0x7f;
+
+		if (size == 0 && (control || (row->flags & TLS_IS_PATH) == 0)) {
+			say(at, TLS_ERROR, "%s holds %s; allowed: any other text", excerpt(words, strlen(words)).text,
+			    control ? "a control character" : "what is not UTF-8");
+			return -1;
+		}
+		c += size > 0 ? size : 1;
 	}
 	if ((row->flags & TLS_IS_PATH) != 0 && strlen(words) >= PATH_MAX) {
 		say(at, TLS_ERROR, "the path is too long; allowed: %d characters", PATH_MAX - 1);
@@ -1189,7 +1194,7 @@ static void say_not_opened(struct tls_report *r, const char *path)
 /* The SIZE bytes that PATH should have; its length is checked, as somebody may be writing it. */
 static char *read_text(const char *path, size_t size, struct tls_report *r)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	char *text = fd >= 0 ? malloc(size + 1) : NULL;
 	size_t have = 0;
 	ssize_t n = 0;

@@ -71,18 +71,18 @@ static int load_pair(const struct builder *b, struct tls_domain *d, int number)
 static int load_trust(const struct builder *b, struct tls_domain *d)
 {
 	const struct tls_settings *s = &b->section->settings;
-	struct tls_origin from = origin(b, s->ca_list == NULL && s->ca_path != NULL ? "ca_path" : "ca_list");
+	struct tls_origin from[] = {origin(b, "ca_list"), origin(b, "ca_path"), origin(b, "crl")};
 
 	if (s->ca_list == NULL && s->ca_path == NULL && s->crl == NULL) {
 		if (d->verify_mode != SSL_VERIFY_NONE && !d->accept_any)
 			tls_report_add(
-				b->r, TLS_WARNING, from.file, from.line, from.setting,
+				b->r, TLS_WARNING, from->file, from->line, from->setting,
 				"%s verifies certificates but trusts no authority: every peer will be refused; set ca_list "
 				"or ca_path",
 				d->name);
 		return 0;
 	}
-	d->trust = tls_store_trust(b->store, s->ca_list, s->ca_path, s->crl, &from, b->r);
+	d->trust = tls_store_trust(b->store, s->ca_list, s->ca_path, s->crl, from, b->r);
 	return d->trust != NULL ? 0 : -1;
 }
 
@@ -179,14 +179,15 @@ static int use_groups(const struct builder *b, struct tls_domain *d)
 /* Returns 0, -1 when a pair does not fit (in B->r). */
 static int use_pairs(const struct builder *b, struct tls_domain *d)
 {
-	static const char *const settings[] = {"private_key", "private_key2"};
+	static const char *const settings[2][2] = {{"certificate", "private_key"},
+	                                           {"certificate2", "private_key2"}};
 	int failed = 0;
 
 	for (int i = 0; i < 2; i++) {
-		struct tls_origin from = origin(b, settings[i]);
+		struct tls_origin from[] = {origin(b, settings[i][0]), origin(b, settings[i][1])};
 
 		if (d->chains[i] != NULL && d->keys[i] != NULL)
-			failed |= tls_store_use_pair(d->ctx, d->chains[i], d->keys[i], &from, b->r);
+			failed |= tls_store_use_pair(d->ctx, d->chains[i], d->keys[i], from, b->r);
 	}
 	return failed;
 }

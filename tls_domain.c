@@ -298,7 +298,8 @@ static int describe(const struct tls_section *section, struct tls_domain *d)
 	d->kind = section->kind;
 	d->address = section->address;
 	d->server_name_mode = s->server_name_mode > 0 ? (enum tls_name_mode)s->server_name_mode : TLS_NAME_EXACT;
-	d->name = tls_shared_strdup(tls_section_name(section, name, sizeof(name)));
+	tls_section_name(section, name, sizeof(name));
+	d->name = tls_shared_strdup(tls_text_clean(name)); /* a long one was cut, maybe within a character */
 	if (s->server_name != NULL && s->server_name[0] != '\0') {
 		d->server_name = tls_shared_strdup(s->server_name);
 		if (d->server_name == NULL)
@@ -401,6 +402,22 @@ static void build_domain(struct build_job *job, const struct tls_section *sectio
 	ERR_clear_error();
 }
 
+/* What is wrong with the sections is found as far as memory goes. */
+static void build_domains(struct build_job *job, struct tls_generation *previous)
+{
+	for (const struct tls_section *s = job->cfg->sections; s != NULL; s = s->next) {
+		if (tls_store_memory_short()) {
+			tls_report_add(
+				job->r, TLS_ERROR, s->file, s->line, NULL,
+				"no shared memory for this domain and those after it, %zu KB are left; give the host "
+				"more with -m",
+				tls_mem_available() / 1024);
+			return;
+		}
+		build_domain(job, s, previous);
+	}
+}
+
 /* The configuration's own files count as files that it was built from, and so does the folder that they are in. */
 static void watch_config(const struct build_job *job)
 {
@@ -426,8 +443,7 @@ static int build_in_scope(void *arg)
 	if (job->g != NULL) {
 		job->g->number = previous != NULL ? previous->number + 1 : 1;
 		watch_config(job);
-		for (const struct tls_section *s = job->cfg->sections; s != NULL; s = s->next)
-			build_domain(job, s, previous);
+		build_domains(job, previous);
 		tls_store_seal(job->g->store);
 	} else {
 		tls_report_add(job->r, TLS_ERROR, job->cfg->file, 0, NULL,

@@ -95,13 +95,23 @@ static struct tls_config *read_config(struct tls_report *r)
 	return cfg;
 }
 
+/* Whether a file has a section, so that more than what it sets in vain can be wrong with it. */
+static bool has_section(const struct tls_config *cfg)
+{
+	const struct tls_section *s = cfg->sections;
+
+	while (s != NULL && s->line == 0) /* a default that was added */
+		s = s->next;
+	return s != NULL;
+}
+
 /* A generation from what is on disk now, not yet installed. NULL with the reasons in R. */
 static struct tls_generation *load(struct tls_report *r)
 {
 	struct tls_config *cfg = read_config(r);
 	struct tls_generation *g = NULL;
 
-	if (cfg != NULL) {
+	if (cfg != NULL && (r->errors == 0 || has_section(cfg))) {
 		int before = r->errors;
 
 		g = tls_generation_build(cfg, r);

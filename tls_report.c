@@ -19,6 +19,45 @@
 static char no_memory_text[] = "memory is short, problems were lost; free some memory and try again";
 static struct tls_problem no_memory = {.severity = TLS_ERROR, .text = no_memory_text};
 
+/* How many bytes a character has that begins with FIRST, and what its second byte may be; 0: nothing begins so. */
+static size_t character_size(unsigned char first, unsigned char *from, unsigned char *to)
+{
+	*from = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80; /* nothing in more bytes than it needs */
+	*to = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;   /* no surrogates, nothing above U+10FFFF */
+	if (first < 0x80)
+		return first >= ' ' && first != 0x7f ? 1 : 0;
+	if (first < 0xc2 || first > 0xf4)
+		return 0;
+	return first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+}
+
+size_t tls_text_character(const char *s)
+{
+	const unsigned char *c = (const unsigned char *)s;
+	unsigned char from, to;
+	size_t size = character_size(c[0], &from, &to);
+
+	for (size_t i = 1; i < size; i++) {
+		if (c[i] < from || c[i] > to)
+			return 0;
+		from = 0x80;
+		to = 0xbf;
+	}
+	return size;
+}
+
+char *tls_text_clean(char *text)
+{
+	for (char *p = text; *p != '\0';) {
+		size_t size = tls_text_character(p);
+
+		if (size == 0)
+			*p = '?';
+		p += size > 0 ? size : 1;
+	}
+	return text;
+}
+
 void tls_report_init(struct tls_report *r)
 {
 	*r = (struct tls_report){.last = &r->first};
@@ -49,7 +88,7 @@ static char *place(const char *file, int line, const char *setting, const char *
 	             file == NULL && setting != NULL ? "parameter " : "", setting != NULL ? setting : "",
 	             setting != NULL ? ": " : "", words) < 0)
 		return NULL;
-	return text;
+	return tls_text_clean(text);
 }
 
 /* Appends TEXT, NULL when it was lost, which it takes over. What stands for lost problems stays the last. */

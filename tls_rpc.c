@@ -93,10 +93,14 @@ static void fault_with(rpc_t *rpc, void *ctx, const struct tls_report *r)
 	text = p != NULL ? p->text : "no reason was given";
 	if (strlen(text) > room)
 		text = without_folders(text);
-	if (strlen(text) <= room)
+	if (strlen(text) <= room) {
 		rpc->fault(ctx, 500, "%s%s", text, more);
-	else
-		rpc->fault(ctx, 500, "%.*s%s", (int)(FAULT_SIZE - strlen(cut)), text, cut);
+		return;
+	}
+	room = FAULT_SIZE - strlen(cut);
+	while (room > 0 && (text[room] & 0xc0) == 0x80) /* not within a character */
+		room--;
+	rpc->fault(ctx, 500, "%.*s%s", (int)room, text, cut);
 }
 
 static void rpc_reload(rpc_t *rpc, void *ctx)
@@ -223,10 +227,24 @@ static void add_dom(struct answer *a, const struct tls_connection *t)
 	PUT(a, "s", "dom", text);
 }
 
+struct server_name {
+	char text[TLSEXT_MAXLEN_host_name + 1];
+};
+
+/* The name that was asked for, by the client or by our script, which may have it from anywhere; NONE: nobody asked. */
+static struct server_name server_name(const struct tls_connection *t, const char *none)
+{
+	const char *name = t->ssl != NULL ? SSL_get_servername(t->ssl, TLSEXT_NAMETYPE_host_name) : NULL;
+	struct server_name out;
+
+	snprintf(out.text, sizeof(out.text), "%s", name != NULL ? name : none);
+	tls_text_clean(out.text);
+	return out;
+}
+
 /* What the module packaged for newer hosts tells first. */
 static void add_since_6(struct answer *a, const struct tls_connection *t)
 {
-	const char *name = t->ssl != NULL ? SSL_get_servername(t->ssl, TLSEXT_NAMETYPE_host_name) : NULL;
 	time_t opened = time(NULL) - (time_t)TICKS_TO_S(get_ticks_raw() - t->started);
 	char text[sizeof("2000-01-01 00:00:00")] = "";
 	struct tm tm;
@@ -237,7 +255,7 @@ static void add_since_6(struct answer *a, const struct tls_connection *t)
 		return;
 	if (localtime_r(&opened, &tm) != NULL)
 		strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &tm);
-	PUT(a, "ss", "sni", name != NULL ? name : "N/A", "timestamp", text);
+	PUT(a, "ss", "sni", server_name(t, "N/A").text, "timestamp", text);
 }
 
 /* The host's side of T. */
@@ -272,11 +290,10 @@ static void add_buffers(struct answer *a, const struct tls_connection *t)
 static void add_crypto(struct answer *a, const struct tls_connection *t)
 {
 	bool established = t->ssl != NULL && t->phase == TLS_PHASE_ESTABLISHED;
-	const char *name = t->ssl != NULL ? SSL_get_servername(t->ssl, TLSEXT_NAMETYPE_host_name) : NULL;
 
 	PUT(a, "s", "protocol", established ? SSL_get_version(t->ssl) : "");
 	PUT(a, "s", "compression", established ? tls_compress_name(t->ssl) : "none");
-	PUT(a, "s", "server_name", name != NULL ? name : "");
+	PUT(a, "s", "server_name", server_name(t, "").text);
 	PUT(a, "d", "resumed", established ? SSL_session_reused(t->ssl) : 0);
 	PUT(a, "d", "verified", established && tls_verify_peer_is_verified(t->ssl) ? 1 : 0);
 }
@@ -342,7 +359,7 @@ static void add_text(struct answer *a, const char *name, BIO *bio)
 
 	BIO_write(bio, "", 1);
 	BIO_get_mem_data(bio, &text);
-	PUT(a, "s", name, text);
+	PUT(a, "s", name, tls_text_clean(text));
 	(void)BIO_reset(bio);
 }
 
@@ -565,6 +582,14 @@ static const char *option_name(const char *name)
 	return strcmp(name, "ssl_free_list_max") == 0 ? "ssl_freelist_max" : name;
 }
 
+static void add_option(struct answer *a, const char *name, const char *text)
+{
+	char *copy = text != NULL ? strdup(text) : NULL;
+
+	PUT(a, "s", name, copy != NULL ? tls_text_clean(copy) : NULL);
+	free(copy);
+}
+
 static void rpc_options(rpc_t *rpc, void *ctx)
 {
 	struct answer a = {.rpc = rpc, .ctx = ctx};
@@ -575,7 +600,7 @@ static void rpc_options(rpc_t *rpc, void *ctx)
 		if (v.is_number)
 			PUT(&a, "d", option_name(v.name), v.number);
 		else
-			PUT(&a, "s", option_name(v.name), v.text);
+			add_option(&a, option_name(v.name), v.text);
 	}
 	end_answer(&a);
 }
@@ -584,7 +609,7 @@ static void rpc_kill(rpc_t *rpc, void *ctx)
 {
 	int id;
 
-	if (rpc->scan(ctx, "d", &id) < 1) {
+	if (rpc->scan(ctx, "d", &id) < 1 || id <= 0) { /* 0 is what some transports make of no number */
 		rpc->fault(ctx, 400, "Which one? Give the id that tls.list shows");
 		return;
 	}

@@ -24,6 +24,10 @@
 #define FILE_MAX  (64 * 1024 * 1024)
 #define WARN_DAYS 14
 
+/* Calls go on while a configuration is loaded: it leaves them this part of the shared memory, and these bytes, at the least. */
+#define RESERVED_PART 64
+#define RESERVED_SIZE (256 * 1024)
+
 /*
  * A CertificateRequest names the acceptable issuers. Above this many (a system's bundle, not a private CA) they are left out: they
  * would cost every handshake 10 KB and more, and no client chooses by them.
@@ -91,13 +95,28 @@ static void problem(struct tls_report *r, const struct tls_origin *from, const c
 	tls_report_add(r, TLS_ERROR, from->file, from->line, from->setting, "%s: %s", path, what);
 }
 
-/* Says what OpenSSL says of PATH. */
+bool tls_store_memory_short(void)
+{
+	size_t left = tls_mem_available();
+
+	return left < RESERVED_SIZE || left < shm_mem_size / RESERVED_PART;
+}
+
+/* Says what OpenSSL says of PATH, or that there is not the memory for it. */
 static void crypto_problem(struct tls_report *r, const struct tls_origin *from, const char *path,
                            const char *what)
 {
+	bool no_memory = tls_store_memory_short() ||
+	                 ERR_GET_REASON(ERR_peek_last_error()) == ERR_R_MALLOC_FAILURE;
 	char reason[256];
 
 	tls_init_errors(reason, sizeof(reason));
+	if (no_memory) {
+		tls_report_add(r, TLS_ERROR, from->file, from->line, from->setting,
+		               "%s: no shared memory to load it, %zu KB are left; give the host more with -m", path,
+		               tls_mem_available() / 1024);
+		return;
+	}
 	tls_report_add(r, TLS_ERROR, from->file, from->line, from->setting, "%s: %s: %s", path, what, reason);
 }
 
@@ -144,7 +163,7 @@ static const char *read_all(int fd, struct blob *out)
 /* Reads PATH whole into OUT. Returns 0, or -1 with the reason in R and OUT empty. */
 static int read_file(const char *path, struct blob *out, const struct tls_origin *from, struct tls_report *r)
 {
-	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	const char *reason = fd < 0 ? strerror(errno) : NULL;
 
 	out->data = NULL;
@@ -182,7 +201,7 @@ static void read_extensions(X509 *x)
 /* The next certificate of BIO, NULL at the end or on an error (which stays in the queue). */
 static X509 *next_certificate(BIO *bio)
 {
-	X509 *x = X509_new_ex(tls_init_libctx(), NULL);
+	X509 *x = tls_store_memory_short() ? NULL : X509_new_ex(tls_init_libctx(), NULL);
 
 	if (x != NULL && PEM_read_bio_X509(bio, &x, NULL, NULL) == NULL) {
 		X509_free(x);
@@ -195,7 +214,7 @@ static X509 *next_certificate(BIO *bio)
 
 static X509_CRL *next_crl(BIO *bio)
 {
-	X509_CRL *crl = X509_CRL_new_ex(tls_init_libctx(), NULL);
+	X509_CRL *crl = tls_store_memory_short() ? NULL : X509_CRL_new_ex(tls_init_libctx(), NULL);
 
 	if (crl != NULL && PEM_read_bio_X509_CRL(bio, &crl, NULL, NULL) == NULL) {
 		X509_CRL_free(crl);
@@ -403,6 +422,12 @@ static struct item *new_item(enum kind kind, size_t size, const char *id, uint64
 	return NULL;
 }
 
+/* What to call an item of FILES in a message. */
+static const char *first_path(const struct files *files)
+{
+	return files->main != NULL ? files->main : files->folder != NULL ? files->folder : text(files->crl);
+}
+
 /* Fills ITEM from FILES. Returns 0, or -1 with the reason in R. */
 typedef int item_loader(struct item *item, const struct files *files, const struct tls_origin *from,
                         struct tls_report *r);
@@ -411,7 +436,7 @@ static struct item *load_item(struct tls_store *store, enum kind kind, size_t si
                               uint64_t stamp, const struct files *files, item_loader *load,
                               const struct tls_origin *from, struct tls_report *r)
 {
-	const char *path = files->main != NULL ? files->main : files->folder;
+	const char *path = first_path(files);
 	struct item *item = new_item(kind, size, id, stamp);
 
 	if (item == NULL) {
@@ -443,8 +468,7 @@ static struct item *get_item(struct tls_store *store, enum kind kind, size_t siz
 	                 text(files->crl), text(files->password));
 
 	if (n >= (int)sizeof(id))
-		problem(r, from, files->main != NULL ? files->main : files->folder,
-		        "paths and password are too long");
+		problem(r, from, first_path(files), "paths and password are too long");
 	else if ((item = known_item(store, kind, id, stamp)) == NULL)
 		item = load_item(store, kind, size, id, stamp, files, load, from, r);
 	OPENSSL_cleanse(id, sizeof(id));
@@ -657,11 +681,11 @@ static int path_length(const struct item *item)
 }
 
 int tls_store_use_pair(SSL_CTX *ctx, struct tls_chain *chain, struct tls_key *key,
-                       const struct tls_origin *from, struct tls_report *r)
+                       const struct tls_origin from[2], struct tls_report *r)
 {
 	if (X509_check_private_key(chain->certificate, key->parsed) != 1) {
 		ERR_clear_error();
-		tls_report_add(r, TLS_ERROR, from->file, from->line, from->setting,
+		tls_report_add(r, TLS_ERROR, from[1].file, from[1].line, from[1].setting,
 		               "%.*s: the key is not that of the certificate in %.*s", path_length(&key->item),
 		               key->item.id, path_length(&chain->item), chain->item.id);
 		return -1;
@@ -821,7 +845,6 @@ static int load_trust(struct item *item, const struct files *files, const struct
                       struct tls_report *r)
 {
 	struct tls_trust *trust = (struct tls_trust *)item;
-	struct tls_origin where = *from;
 
 	trust->anchors = X509_STORE_new();
 	trust->issuers = sk_X509_NAME_new_null();
@@ -829,14 +852,11 @@ static int load_trust(struct item *item, const struct files *files, const struct
 		problem(r, from, text(files->main), "no shared memory to load it");
 		return -1;
 	}
-	where.setting = "ca_list";
-	if (files->main != NULL && add_file(trust, files->main, &certificates, &where, r) != 0)
+	if (files->main != NULL && add_file(trust, files->main, &certificates, &from[0], r) != 0)
 		return -1;
-	where.setting = "ca_path";
-	if (files->folder != NULL && add_folder(trust, files->folder, &where, r) != 0)
+	if (files->folder != NULL && add_folder(trust, files->folder, &from[1], r) != 0)
 		return -1;
-	where.setting = "crl";
-	if (files->crl != NULL && add_file(trust, files->crl, &crls, &where, r) != 0)
+	if (files->crl != NULL && add_file(trust, files->crl, &crls, &from[2], r) != 0)
 		return -1;
 	if (files->crl != NULL)
 		X509_STORE_set_flags(trust->anchors, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
@@ -844,7 +864,7 @@ static int load_trust(struct item *item, const struct files *files, const struct
 }
 
 struct tls_trust *tls_store_trust(struct tls_store *store, const char *ca_list, const char *ca_path,
-                                  const char *crl, const struct tls_origin *from, struct tls_report *r)
+                                  const char *crl, const struct tls_origin from[3], struct tls_report *r)
 {
 	struct files files = {.main = ca_list, .folder = ca_path, .crl = crl};
 

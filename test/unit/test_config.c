@@ -383,6 +383,9 @@ static const struct value {
      "\"bad?name.pem\" holds a control character; allowed: any other text"},
 	{"server_name", "m\xc3\xbcller.example", "m\xc3\xbcller.example", NULL},
 	{"server_name", "a\x7f", NULL, "\"a?\" holds a control character"},
+	{"server_name", "m\xfcller.example", NULL,
+     "\"m?ller.example\" holds what is not UTF-8; allowed: any other text"},
+	{"ca_list", "m\xfcller.pem", "m\xfcller.pem", NULL},
 	{"cipher_list", "HIGH:!aNULL", "HIGH:!aNULL", NULL},
 	{"private_key_password", "any\nthing", "***", NULL},
 };
@@ -798,7 +801,7 @@ static void test_bad_lines(void **state)
 		{"= 3", "\"= 3\" is not understood"},
 		{"\"verify_depth\" = 3", "\"\"verify_depth\" = 3\" is not understood"},
 		{"verify-depth = 3", "\"verify-depth = 3\" is not understood"},
-		{"\xffgarbage\x01\x02", "\"\xffgarbage??\" is not understood"},
+		{"\xffgarbage\x01\x02", "\"?garbage??\" is not understood"},
 		{"verify_depth =", "verify_depth: the value is missing; write \"\" for none"},
 		{"crl = # none", "crl: the value is missing; write \"\" for none"},
 		{"Verify_Depth = x", "Verify_Depth: \"x\" is not a whole number; allowed: 0 or more"},
@@ -1485,6 +1488,33 @@ static void test_memory_report(void **state)
 	assert_report(&r, (const char *[]){"f:3: kept", "memory is short, problems were lost", NULL});
 }
 
+/* What goes to logs and RPC answers is text: what is not becomes a question mark, byte by byte. */
+static void test_text(void **state)
+{
+	static const char *const cases[][2] = {
+		{"", ""},
+		{"plain ~", "plain ~"},
+		{"a\nb\tc\x7f\x1b[2J", "a?b?c??[2J"},
+		{"m\xc3\xbcller \xe2\x82\xac \xf0\x9f\x98\x80", "m\xc3\xbcller \xe2\x82\xac \xf0\x9f\x98\x80"},
+		{"m\xfcller", "m?ller"},
+		{"\xc3", "?"}, /* cut within a character */
+		{"\xe2\x82", "??"},
+		{"\xf0\x9f\x98", "???"},
+		{"\xe2\x28\xa1", "?(?"},
+		{"\xc0\xaf\xe0\x80\xaf\xf0\x80\x80\xaf", "?????????"}, /* more bytes than needed */
+		{"\xed\xa0\x80\xf4\x90\x80\x80\xf5\xff", "?????????"}, /* surrogates, above U+10FFFF */
+		{"\xed\x9f\xbf\xee\x80\x80\xf4\x8f\xbf\xbf", "\xed\x9f\xbf\xee\x80\x80\xf4\x8f\xbf\xbf"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		char text[64];
+
+		snprintf(text, sizeof(text), "%s", cases[i][0]);
+		assert_string_equal(tls_text_clean(text), cases[i][1]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1525,6 +1555,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_read_folder_problems, make_subfolder, remove_subfolder),
 		cmocka_unit_test_setup_teardown(test_read_folder_without_sections, make_subfolder, remove_subfolder),
 		cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_text),
 		cmocka_unit_test(test_memory_report),
 	};
 

@@ -1,0 +1,291 @@
+"""What operators get wrong while the server runs: odd files, too much for the memory, bytes that are no text."""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import time
+
+import pytest
+
+import sip
+from certs import name, raw_san
+from host import HostError, wait_for
+from peers import Background, Peer, UdpClient, connect, warm
+
+UDP, TLS, TCP = "udp:127.0.0.1", "tls:127.0.0.1", "tcp:127.0.0.1"
+NAMED = """
+request_route {
+	if ($hdr(X-Target) != $null) {
+		$ru = $hdr(X-Target);
+		$xavp(out=>server_name) = $hdr(X-Name);
+		forward();
+		exit;
+	}
+	sl_send_reply("200", "OK");
+	exit;
+}
+"""
+
+
+def text(certs, **more):
+    """A tls.cfg that serves; more keys for its server section."""
+    return f"[server:default]\n{certs.server_ec.section(**more)}\n[client:default]\nmethod = TLSv1.2+\n"
+
+
+def many_sections(certs, count):
+    """The same with COUNT named sections."""
+    return text(certs) + "".join(f"[server:any]\n{certs.server_ec.section(server_name=f'n{i}.test')}\n" for i in range(count))
+
+
+def content(path):
+    """What a file holds."""
+    with open(path, "rb") as f:
+        return f.read()
+
+
+@pytest.fixture(scope="module")
+def shared(module_host, certs):
+    """The host of most tests."""
+    return module_host(tls_cfg=text(certs))
+
+
+@pytest.fixture
+def host(shared, certs):
+    """The same, on a good configuration; a connection from before goes on, whatever is done to the files."""
+    shared.revive()
+    shared.write("tls.cfg", text(certs))
+    shared.rpc("tls.reload")
+    with connect(shared.port()) as client:
+        assert client.ask().status == 200
+        yield shared
+        assert client.ask().status == 200
+    shared.check_alive()
+    away(shared, "tls.cfg")
+    shared.write("tls.cfg", text(certs))
+    shared.rpc("tls.reload")
+
+
+def away(host, entry):
+    """Removes whatever is there under this name."""
+    path = host.path(entry)
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    elif os.path.lexists(path):
+        os.unlink(path)
+
+
+def problems(host):
+    """The texts of what tls.check finds."""
+    return [p["text"] for p in host.rpc("tls.check")["problems"]]
+
+
+def refuses(host, *words):
+    """tls.reload, tls.check and -c refuse what is on disk now; the first two with these words in one error."""
+    said = problems(host)
+    assert any(all(word in line for word in words) for line in said), said
+    host.rpc_error("tls.reload")
+    command = [*host.wrapper, *host.command("-c", "-E")[len(host.wrapper):]]
+    done = subprocess.run(command, cwd=host.dir, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False)
+    assert done.returncode == 1 and b"TLS configuration not ok" in done.stdout, done.stdout[-2000:]
+    return said
+
+
+# -- files that are none ---------------------------------------------------------------------------------------------
+
+def make_odd(host, entry, kind):
+    """Something that is no file of use, under this name; what is said of it."""
+    path = host.path(entry)
+    away(host, entry)
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        os.mkdir(path)
+    else:
+        os.symlink({"loop": path, "nowhere": "/no/where", "device": "/dev/zero", "process": "/proc/self/mem"}[kind], path)
+    return {"loop": "Too many levels", "nowhere": "No such file", "process": "the file is empty"}.get(kind, "not a regular file")
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "loop", "nowhere", "device", "process"])
+@pytest.mark.parametrize("setting", ["certificate", "private_key", "ca_list", "crl"])
+def test_file_that_is_none(host, certs, setting, kind):
+    """Nobody waits for a pipe, reads a device to its end or follows links for ever; the line is that of the setting."""
+    said = make_odd(host, "odd", kind)
+    config = text(certs, verify_certificate="yes", **{setting: host.path("odd")})
+    line = next(i + 1 for i, words in enumerate(config.splitlines()) if words.startswith(setting))
+    host.write("tls.cfg", config)
+    refuses(host, f"tls.cfg:{line}: {setting}: ", host.path("odd"), said)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "loop", "nowhere", "device", "process"])
+def test_configuration_that_is_none(host, kind):
+    make_odd(host, "tls.cfg", kind)
+    words = {"folder": "no section", "process": "cannot be read", "loop": "Too many levels", "nowhere": "No such file"}
+    assert len(refuses(host, "tls.cfg", words.get(kind, "not a regular file"))) == 1
+
+
+@pytest.mark.parametrize("data", [b"", b"# nothing yet\n", "[server:default]\n".encode("utf-16"), b"\0" * 100, b"A" * 1000000],
+                         ids=["empty", "comment", "utf-16", "zeros", "one line"])
+def test_one_error_for_a_file_without_a_section(host, data):
+    """Not a second one about the certificate that a section would have by default."""
+    with open(host.path("tls.cfg"), "wb") as f:
+        f.write(data)
+    assert len(refuses(host, "tls.cfg")) == 1
+
+
+@pytest.mark.parametrize("change", ["crlf", "bom", "key first", "a lot of text behind"])
+def test_files_of_other_habits(host, certs, change):
+    """Line ends of other systems, marks of other editors, key and certificate in one file, 50 MB of comments."""
+    pair = {"certificate": content(certs.server_ec2.cert), "private_key": content(certs.server_ec2.key)}
+    changes = {"crlf": lambda b: b.replace(b"\n", b"\r\n"), "bom": lambda b: b"\xef\xbb\xbf" + b,
+               "key first": lambda b: pair["private_key"] + pair["certificate"],
+               "a lot of text behind": lambda b: b + b"some words that mean nothing\n" * 1800000}
+    paths = {}
+    for setting, data in pair.items():
+        paths[setting] = host.path("other." + setting)
+        with open(paths[setting], "wb") as f:
+            f.write(changes[change](data))
+    with open(host.path("tls.cfg"), "wb") as f:
+        f.write(changes[change if change in ("crlf", "bom") else "crlf"](text(certs, **paths).encode()))
+    host.rpc("tls.reload")
+    with connect(host.port(), ca=certs.ca.cert) as client:
+        assert client.server_serial() == certs.server_ec2.x509.serial_number
+    for path in paths.values():
+        os.unlink(path)
+
+
+def test_weak_certificate_is_named(host, certs):
+    """It is the certificate that OpenSSL finds too weak: the setting of that is named, and its file."""
+    weak = [host.path("weak.pem"), host.path("weak.key")]
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:1024", "-nodes", "-subj", "/CN=weak", "-out", weak[0],
+                    "-keyout", weak[1]], check=True, stderr=subprocess.DEVNULL)
+    host.write("tls.cfg", text(certs, certificate=weak[0], private_key=weak[1]))
+    refuses(host, f": certificate: {weak[0]}: ", "key too small")
+
+
+# -- bytes that are no text ------------------------------------------------------------------------------------------------
+
+LATIN = "zertifikate-für-münchen".encode("latin-1")
+
+
+@pytest.mark.parametrize("line", [b"server_name = " + LATIN, b"certificate = /no/" + LATIN, LATIN, b"no_such_" + LATIN + b" = 1",
+                                  b"verify_depth = " + LATIN, b"[server:" + LATIN + b"]", b"cipher_list = " + LATIN])
+def test_answers_are_utf8(host, certs, line):
+    """What stands in a file may be no text at all; the answer that tells of it is, so that everybody can read it."""
+    with open(host.path("tls.cfg"), "wb") as f:
+        f.write(text(certs).encode() + line + b"\n")
+    refuses(host, "tls.cfg:")
+    assert "?" in " ".join(problems(host))
+
+
+@pytest.mark.parametrize("shift", range(4))
+def test_long_errors_are_cut_between_characters(host, certs, shift):
+    host.write("tls.cfg", text(certs) + f"crl = /no/{'x' * shift}{'€' * 100}\n")
+    refuses(host, "tls.cfg:", "€" * 100)
+    assert "see tls.check" in host.rpc_error("tls.reload")
+
+
+def test_odd_names_of_certificates_are_told_as_text(start_host, certs):
+    """Names with bytes that are no text, in a certificate of ours."""
+    pair = certs.pair("latin-names", name("latin"), certs.ca, extensions=[raw_san((0x82, LATIN + b"\n\x1b[2J"), (0x82, b"good.test"))])
+    host = start_host(tls_cfg=f"[server:default]\n{pair.section()}\n[client:default]\n")
+    names = host.rpc("tls.domains")[0]["alternative_names"]
+    assert names.isprintable() and "DNS:zertifikate-f" in names and "DNS:good.test" in names
+
+
+def test_odd_names_that_a_script_asks_for_are_told_as_text(start_host, certs):
+    """A script may take the outgoing server name from a message, which holds what its sender likes."""
+    host = start_host(listen=(UDP, TLS), modparams={"tls": {"xavp_cfg": "out"}}, tls_cfg=text(certs), script=NAMED)
+    with Peer(behaviour="silent") as peer, UdpClient(host.port(UDP)) as udp:
+        asked = sip.request(transport="UDP", via="127.0.0.1", headers=[f"X-Target: {peer.uri()}", "X-Name: NAME.test"])
+        udp.sock.send(asked.replace(b"NAME.test", b"m\xfcnchen.test"))
+        wait_for(host.connections, 5, "the connection to the peer")
+        assert [c["server_name"] for c in host.connections()] == ["m?nchen.test"]
+
+
+# -- more than the memory holds --------------------------------------------------------------------------------------------
+
+def too_much(host, certs):
+    """Configurations that a host with little memory cannot hold: {name: text}."""
+    with open(host.path("many.pem"), "wb") as f:
+        f.write(content(certs.server_ec.cert) * 2000)
+    key = certs.new_key()
+    authorities = [certs.pem(certs.issue(name(f"Authority {i}"), key, ca=True)) for i in range(600)]
+    return {"a chain": text(certs, certificate=host.path("many.pem")),
+            "authorities": text(certs, ca_list=certs.write("authorities.pem", b"".join(authorities)), verify_certificate="yes"),
+            "sections": many_sections(certs, 1000)}
+
+
+@pytest.mark.long
+def test_reload_leaves_memory_to_the_traffic(start_host, certs):
+    """A reload that wants more memory than there is fails before calls do, says so once, and gives everything back."""
+    host = start_host(tls_cfg=text(certs), shm_mb=4)
+    warm(host)
+    before = host.shm_used()
+    with contextlib.ExitStack() as held:
+        clients = [held.enter_context(connect(host.port())) for _ in range(4)]
+
+        def ask():
+            for client in clients:
+                assert client.ask(size=12000).status == 200
+
+        ask()
+        traffic = Background(ask, threads=1, pause=0.01)
+        for what, config in too_much(host, certs).items():
+            host.write("tls.cfg", config)
+            said = [p["text"] for p in host.rpc("tls.check", timeout=60)["problems"]]
+            with pytest.raises(HostError) as error:
+                host.rpc("tls.reload", timeout=60)
+            assert len(said) == 1 and "no shared memory" in said[0] and "KB are left" in said[0], f"{what}: {said}"
+            assert "no shared memory" in str(error.value), what
+        assert traffic.stop() > 5
+        host.write("tls.cfg", text(certs))
+        host.rpc("tls.reload")
+    host.wait_no_connections()
+    assert "not found" not in host.log() and "could not allocate" not in host.log(), "the host itself had no memory"
+    assert host.shm_settled(before * 1.02) <= before * 1.02
+    host.stop()
+
+
+# -- at the wrong moment ------------------------------------------------------------------------------------------------------
+
+def test_stop_while_it_reloads(start_host, certs):
+    """The host is told to stop while reloads and checks follow one another: it stops as ever."""
+    for turn in range(4):
+        host = start_host(tls_cfg=many_sections(certs, 60))
+        stopping = []
+
+        def again():
+            with contextlib.suppress(HostError, OSError):
+                while not stopping:
+                    host.rpc("tls.reload", timeout=5)
+                    host.rpc("tls.check", timeout=5)
+
+        reloads = Background(again, threads=1)
+        wait_for(lambda: host.rpc("tls.info")["generation"] > 2 + turn, 10, "reloads")
+        host.first_pids = host.pids()
+        began = time.monotonic()
+        host.stop()
+        assert time.monotonic() - began < 10
+        stopping.append(True)
+        reloads.stop()
+        host.close()
+
+
+def test_kill_wants_the_id_of_a_tls_connection(start_host, certs):
+    """What is no number, or the number of a connection that is not ours, kills nobody."""
+    host = start_host(listen=(UDP, TLS, TCP), tls_cfg=text(certs), settings={"tcp_connection_lifetime": 60})
+    with connect(host.port()) as client, socket.create_connection(("127.0.0.1", host.port(TCP))) as plain:
+        client.ask()
+        plain.sendall(sip.request(transport="TCP"))
+        assert plain.recv(65536).startswith(b"SIP/2.0 200")
+        theirs = [c["id"] for c in host.rpc("core.tcp_list") if c["type"] == "TCP"]
+        assert len(theirs) == 1
+        for odd in ("x", "", "1x", 0, -1, -(2 ** 31), {}, None, [1], "9" * 5000):
+            assert "400" in host.rpc_error("tls.kill", odd), odd
+        for number in (*theirs, 2 ** 31 - 1):
+            assert f"has the id {number}" in host.rpc_error("tls.kill", number)
+        plain.sendall(sip.request(transport="TCP"))
+        assert plain.recv(65536).startswith(b"SIP/2.0 200") and client.ask().status == 200
+    host.stop()
