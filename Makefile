@@ -109,7 +109,7 @@ include mk/check.mk
 
 .PHONY: clean distclean
 clean:
-	rm -rf tls.so tls.so.part $(addprefix $(BUILD)/,obj unit asan fuzz check load soak deb)
+	rm -rf tls.so tls.so.part $(addprefix $(BUILD)/,obj unit asan tsan fuzz check load soak deb)
 
 distclean: clean
 	rm -rf $(BUILD)

@@ -9,7 +9,7 @@
  * Who may know whom (lower never calls upper):
  *
  *   tls_mod -> tls_rpc, tls_select -> tls_server -> tls_domain, tls_verify -> tls_session, tls_config
- *           -> tls_init -> tls_mem -> the host's shared memory
+ *           -> tls_init -> tls_mem -> tls_heap -> the host's shared memory
  */
 #ifndef TLS_H
 #define TLS_H
@@ -315,26 +315,98 @@ void tls_config_free(struct tls_config *cfg);
  * server_name or server_id. Returns OUT. */
 const char *tls_section_name(const struct tls_section *section, char *out, size_t size);
 
-/* ------------------------------------------------------------------ two worlds: tls_mem.c -------------- */
+/* ------------------------------------------------------------------ shared blocks: tls_heap.c ---------- */
 
 /*
- * Where shared blocks come from. All functions may be called in any process.
+ * Where shared memory comes from: one range, at the same address in all processes. All functions may be called in
+ * any process.
  *   take       a block of SIZE bytes aligned for any type, NULL when there is none
  *   give       takes a block back
- *   contains   whether P points into the shared memory
+ *   contains   whether P points into the range
  *   available  bytes left
+ *   complain   tells the operator TEXT, a line, before the process is ended
  */
 struct tls_mem_source {
 	void *(*take)(size_t size);
 	void (*give)(void *p);
 	bool (*contains)(const void *p);
 	size_t (*available)(void);
+	void (*complain)(const char *text);
 };
 
-/* Live blocks and bytes of the shared world, headers not counted, and the requests that found no memory. */
+/*
+ * Live blocks, and their bytes as rounded up by the heap; requests that found no memory; bytes taken from the
+ * source: blocks, room for more, and bookkeeping.
+ */
 struct tls_mem_stats {
-	long blocks, bytes, refused;
+	long blocks, bytes, refused, held;
 };
+
+/*
+ * Sets the heap up in the memory of SOURCE, which must outlive the process. Once, in the main process before any
+ * fork. Before it hold, let_go, trim and get_stats do nothing, and nothing else may be called. Returns 0, -1
+ * without memory.
+ */
+int tls_heap_start(const struct tls_mem_source *source);
+
+/*
+ * A block for SIZE bytes, aligned to 16, with whatever content. NULL when there is no memory. Any thread of any
+ * process may free it.
+ */
+void *tls_heap_alloc(size_t size);
+
+/*
+ * Wipes and frees the block P: OpenSSL leaves secrets of TLS 1.3 in what it frees, and other processes see this memory.
+ * Ends the process, with a message, when P is not a live block of the heap.
+ */
+void tls_heap_free(void *p);
+
+/* How many bytes the block P has room for: what was asked for, or more. Ends the process as tls_heap_free(). */
+size_t tls_heap_size(const void *p);
+
+/* Whether P points into the source's range, as its contains() says, but at less cost. */
+bool tls_heap_contains(const void *p);
+
+/*
+ * Between these two the thread has a cache to itself and need not lease one for each call. They do not nest. Nobody
+ * ever waits for it, so it may be held for long.
+ */
+void tls_heap_hold(void);
+void tls_heap_let_go(void);
+
+/*
+ * What this thread takes from now on belongs to group G, 1 or 2, and stands apart from all else; 0: to none. For many blocks that are freed together.
+ */
+void tls_heap_choose_group(unsigned g);
+
+/* Gives back what no block needs. For a timer, in one process; it takes microseconds. */
+void tls_heap_trim(void);
+
+/*
+ * Bytes that this thread has taken less those that it has given back, since it began: the difference over a stretch
+ * of work tells what that added.
+ */
+long tls_heap_balance(void);
+
+/* Sums the counters of all processes. */
+void tls_heap_get_stats(struct tls_mem_stats *out);
+
+/*
+ * For tests, and after each trim in builds with -DTLS_DEBUG: walks everything and ends the process when an
+ * invariant does not hold. Returns how many live blocks it saw, which is exact while nobody else is at work.
+ */
+long tls_heap_check(void);
+
+#ifdef TLS_FAULTS
+/*
+ * For tests: of this process's allocations the N-th from now fails, and with FOREVER all after it. N of 0: none does any
+ * more. The other tells how many there were since.
+ */
+void tls_heap_fail_at(long n, bool forever);
+long tls_heap_asked(void);
+#endif
+
+/* ------------------------------------------------------------------ two worlds: tls_mem.c -------------- */
 
 /*
  * Gives OpenSSL our allocation functions. To be called when the module is loaded: OpenSSL takes them only before its
@@ -344,12 +416,9 @@ int tls_mem_install(void);
 
 /*
  * Opens the shared world: before it a scope changes nothing. Called once in the main
- * process before any fork; SOURCE must outlive the module. Returns 0, -1 when there is no shared memory.
+ * process before any fork; SOURCE must outlive the process. Returns 0, -1 when there is no shared memory.
  */
 int tls_mem_start(const struct tls_mem_source *source);
-
-/* Which of the 64 groups of counters this process adds to; call it after each fork with the process number. */
-void tls_mem_set_slot(int process);
 
 /*
  * From now on LIBCTX is the default library context inside a scope. Not everything in OpenSSL passes on the context that it was given: 3.0
@@ -379,13 +448,11 @@ void *tls_shared_alloc(size_t size);
 char *tls_shared_strdup(const char *s);
 void tls_shared_free(void *p);
 
-/* Sums the counters of all processes. */
-void tls_mem_get_stats(struct tls_mem_stats *out);
-
 /* Bytes of OpenSSL's in the calling process's own world, with what malloc adds. */
 long tls_mem_private(void);
 
-/* Shared bytes that this thread has taken less those it has given back, since it began: the difference over a stretch of work tells what that added. */
+/* What tls_heap_get_stats() and tls_heap_balance() tell. */
+void tls_mem_get_stats(struct tls_mem_stats *out);
 long tls_mem_balance(void);
 
 /* How often this thread has found no shared memory, since it began. */
@@ -413,8 +480,8 @@ int tls_init_start(bool force);
  */
 void tls_init_hide_memory(void);
 
-/* In each process after its fork. PROCESS: its number. */
-void tls_init_process(int process);
+/* In each process after its fork. */
+void tls_init_process(void);
 
 /* The shared library context, NULL before tls_init_start(). */
 struct ossl_lib_ctx_st *tls_init_libctx(void);

@@ -20,6 +20,7 @@
 struct tls_generation {
 	atomic_int pins; /* connections, and one while it is the current one */
 	int number;
+	unsigned group; /* of the heap, in which its memory is: the other one than its predecessor's */
 	struct tls_store *store;
 	int count;
 	struct tls_domain *domains;     /* COUNT of them */
@@ -434,13 +435,16 @@ static int build_in_scope(void *arg)
 {
 	struct build_job *job = arg;
 	struct tls_generation *previous = tls_generation_pin();
+	unsigned group = previous != NULL && previous->group == 1 ? 2 : 1;
 	int count = 0;
 
 	for (const struct tls_section *s = job->cfg->sections; s != NULL; s = s->next)
 		count++;
 	ERR_clear_error(); /* what somebody left there must not look like ours */
+	tls_heap_choose_group(group);
 	job->g = new_generation(count, previous);
 	if (job->g != NULL) {
+		job->g->group = group;
 		job->g->number = previous != NULL ? previous->number + 1 : 1;
 		watch_config(job);
 		build_domains(job, previous);
@@ -449,6 +453,7 @@ static int build_in_scope(void *arg)
 		tls_report_add(job->r, TLS_ERROR, job->cfg->file, 0, NULL,
 		               "no shared memory for %d domains; give the host more with -m", count);
 	}
+	tls_heap_choose_group(0);
 	tls_generation_unpin(previous);
 	return job->g != NULL ? 0 : -1;
 }

@@ -50,11 +50,17 @@ static size_t host_available(void)
 	return shm_available();
 }
 
+static void host_complain(const char *text)
+{
+	LM_CRIT("%s", text);
+}
+
 static const struct tls_mem_source host_memory = {
 	.take = host_take,
 	.give = host_give,
 	.contains = host_contains,
 	.available = host_available,
+	.complain = host_complain,
 };
 
 /* ---- errors */
@@ -466,10 +472,9 @@ int tls_init_start(bool force)
 	return tls_init_run_shared(start_shared_libctx, NULL);
 }
 
-void tls_init_process(int process)
+void tls_init_process(void)
 {
 	forked = true;
-	tls_mem_set_slot(process);
 	ERR_clear_error(); /* makes the error queue, in private memory */
 }
 

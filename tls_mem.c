@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * Outside a scope an allocation is libc's and private to the process. Inside a scope it is shared memory, with a
- * header that holds its size and a mark: the mark tells a live block from a freed or a foreign one.
+ * Outside a scope an allocation is libc's and private to the process; inside one it is a block of the shared
+ * heap. Freeing and resizing go by the address.
  */
 #include <malloc.h>
 #include <openssl/crypto.h>
@@ -14,46 +14,15 @@
 
 #include "tls.h"
 
-#define MARK_LIVE UINT64_C(0x5e12a11d0c0ffee5)
-#define MARK_FREE UINT64_C(0xdeadb10cdeadb10c)
-
-/* Keeps a block aligned as its source aligned the header. */
-struct header {
-	uint64_t mark;
-	uint64_t size;
-};
-
-_Static_assert(sizeof(struct header) % _Alignof(max_align_t) == 0, "the header keeps the alignment");
-
-/* One cache line for each group of processes, so that counting does not make the cores wait for each other. */
-#define SLOTS 64
-struct counters {
-	atomic_long blocks;
-	atomic_long bytes;
-	atomic_long refused;
-	char pad[64 - 3 * sizeof(atomic_long)];
-};
-
 static const struct tls_mem_source *source; /* set before the forks, so the same in all processes */
-static struct counters *counters;           /* SLOTS of them, in shared memory */
-static unsigned slot;
-static atomic_long private_bytes; /* of this process's own world, with malloc's rounding */
+static atomic_long private_bytes;           /* of this process's own world, with malloc's rounding */
 static _Thread_local int scope __attribute__((tls_model("initial-exec")));
 
 static OSSL_LIB_CTX *library; /* the default one inside a scope */
 static _Thread_local OSSL_LIB_CTX *outside __attribute__((tls_model("initial-exec")));
-static _Thread_local long balance
-	__attribute__((tls_model("initial-exec"))); /* shared bytes, less those given back */
 static _Thread_local long refused __attribute__((tls_model("initial-exec")));
 static _Thread_local bool covered __attribute__((tls_model("initial-exec")));
 static _Thread_local long covered_from __attribute__((tls_model("initial-exec")));
-
-static void count(long blocks, long bytes)
-{
-	atomic_fetch_add_explicit(&counters[slot].blocks, blocks, memory_order_relaxed);
-	atomic_fetch_add_explicit(&counters[slot].bytes, bytes, memory_order_relaxed);
-	balance += bytes;
-}
 
 static void count_private(long bytes)
 {
@@ -62,49 +31,25 @@ static void count_private(long bytes)
 
 static void *shared_take(size_t size)
 {
-	struct header *h = size < SIZE_MAX - sizeof(*h) ? source->take(size + sizeof(*h)) : NULL;
+	void *p = tls_heap_alloc(size);
 
-	if (h == NULL) {
-		atomic_fetch_add_explicit(&counters[slot].refused, 1, memory_order_relaxed);
-		refused++;
-		return NULL;
-	}
-	h->mark = MARK_LIVE;
-	h->size = size;
-	count(1, (long)size);
-	return h + 1;
+	refused += p == NULL;
+	return p;
 }
 
-/* The header of the live block P. Anything else means that memory is corrupt already: stop here, not later. */
-static struct header *live_header(void *p)
-{
-	struct header *h = (struct header *)p - 1;
-
-	if (h->mark != MARK_LIVE)
-		abort();
-	return h;
-}
-
-static void shared_give(void *p)
-{
-	struct header *h = live_header(p);
-
-	count(-1, -(long)h->size);
-	h->mark = MARK_FREE;
-	/* OpenSSL leaves the secrets of TLS 1.3 in what it frees; and other processes, and core dumps, see this memory. */
-	explicit_bzero(p, h->size);
-	source->give(h);
-}
-
+/* In place when that wastes less than half; making smaller never fails. */
 static void *shared_resize(void *p, size_t size)
 {
-	size_t old = live_header(p)->size;
-	void *fresh = shared_take(size);
+	size_t old = tls_heap_size(p);
+	void *fresh;
 
+	if (size <= old && size > old / 2)
+		return p;
+	fresh = shared_take(size);
 	if (fresh == NULL)
-		return NULL;
+		return size <= old ? p : NULL;
 	memcpy(fresh, p, old < size ? old : size);
-	shared_give(p);
+	tls_heap_free(p);
 	return fresh;
 }
 
@@ -127,7 +72,7 @@ static void private_give(void *p)
 
 static bool is_shared(const void *p)
 {
-	return source != NULL && source->contains(p);
+	return source != NULL && tls_heap_contains(p);
 }
 
 static void *crypto_malloc(size_t size, const char *file, int line)
@@ -150,7 +95,7 @@ static void crypto_free(void *p, const char *file, int line)
 	if (p == NULL)
 		return;
 	if (is_shared(p))
-		shared_give(p);
+		tls_heap_free(p);
 	else
 		private_give(p);
 }
@@ -173,17 +118,10 @@ int tls_mem_install(void)
 
 int tls_mem_start(const struct tls_mem_source *from)
 {
-	counters = from->take(SLOTS * sizeof(*counters));
-	if (counters == NULL)
+	if (tls_heap_start(from) != 0)
 		return -1;
-	memset(counters, 0, SLOTS * sizeof(*counters));
 	source = from;
 	return 0;
-}
-
-void tls_mem_set_slot(int process)
-{
-	slot = (unsigned)process % SLOTS;
 }
 
 void tls_mem_set_library(OSSL_LIB_CTX *of_scope)
@@ -195,12 +133,16 @@ void tls_mem_enter(void)
 {
 	if (scope == 0 && library != NULL)
 		outside = OSSL_LIB_CTX_set0_default(library); /* outside: it may allocate, for this thread alone */
-	scope++;
+	if (scope++ == 0)
+		tls_heap_hold();
 }
 
 void tls_mem_leave(void)
 {
-	if (--scope == 0 && library != NULL)
+	if (--scope > 0)
+		return;
+	tls_heap_let_go();
+	if (library != NULL)
 		OSSL_LIB_CTX_set0_default(outside);
 }
 
@@ -236,17 +178,12 @@ char *tls_shared_strdup(const char *s)
 void tls_shared_free(void *p)
 {
 	if (p != NULL)
-		shared_give(p);
+		tls_heap_free(p);
 }
 
 void tls_mem_get_stats(struct tls_mem_stats *out)
 {
-	memset(out, 0, sizeof(*out));
-	for (int i = 0; counters != NULL && i < SLOTS; i++) {
-		out->blocks += atomic_load_explicit(&counters[i].blocks, memory_order_relaxed);
-		out->bytes += atomic_load_explicit(&counters[i].bytes, memory_order_relaxed);
-		out->refused += atomic_load_explicit(&counters[i].refused, memory_order_relaxed);
-	}
+	tls_heap_get_stats(out);
 }
 
 long tls_mem_private(void)
@@ -256,7 +193,7 @@ long tls_mem_private(void)
 
 long tls_mem_balance(void)
 {
-	return balance;
+	return tls_heap_balance();
 }
 
 long tls_mem_refused(void)

@@ -179,6 +179,14 @@ static int start_rooms(void)
 	return tls_load_start(&given);
 }
 
+/* What a flood has left free goes back to the host. In the timer process. */
+static void trim_memory(unsigned int ticks, void *unused)
+{
+	(void)ticks;
+	(void)unused;
+	tls_heap_trim();
+}
+
 static int on_start(void)
 {
 	if (tls_disable) {
@@ -187,7 +195,7 @@ static int on_start(void)
 	}
 	if (start_rooms() != 0 || tls_stats_start(tls_rpc_gauges) != 0 || tls_rpc_start() != 0)
 		return -1;
-	if (register_timer(tls_server_sweep, NULL, 1) < 0) {
+	if (register_timer(tls_server_sweep, NULL, 1) < 0 || register_timer(trim_memory, NULL, 1) < 0) {
 		LM_ERR("no timer\n");
 		return -1;
 	}
@@ -212,7 +220,7 @@ static int on_process(int rank)
 	if (!tls_disable && rank == PROC_INIT)
 		return tls_reuse_watch(&options);
 	if (!tls_disable && rank != PROC_INIT && rank != PROC_POSTCHILDINIT)
-		tls_init_process(process_no);
+		tls_init_process();
 	return rank == PROC_MAIN ? start_watcher() : 0;
 }
 

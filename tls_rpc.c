@@ -480,6 +480,11 @@ static long shared_blocks(void)
 	return memory().blocks;
 }
 
+static long shared_held(void)
+{
+	return memory().held;
+}
+
 static long shared_refused(void)
 {
 	return memory().refused;
@@ -556,6 +561,7 @@ const struct tls_gauge tls_rpc_gauges[] = {
 	{"soonest_expiry", "when the first of its certificates expires, in seconds since 1970", soonest_expiry},
 	{"shared_bytes", "shared memory in use for TLS", shared_bytes},
 	{"shared_blocks", "blocks of it", shared_blocks},
+	{"shared_held", "shared memory taken from the host for them, with room for more", shared_held},
 	{"shared_available", "shared memory that the host has left", shared_available},
 	{"shared_refused", "requests for shared memory that found none", shared_refused},
 	{NULL, NULL, NULL},

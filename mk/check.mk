@@ -5,13 +5,14 @@
 #
 #     /* links: tls_mem.c test/unit/fake_host.c -Wl,--wrap=malloc */
 #
-# "BENCH" there stands for the module below its face, on a host that is not there.
+# "BENCH" there stands for the module below its face, on a host that is not there, with each shared block one of its;
+# "HEAPED" for the same with the shared allocator between the two.
 
-.PHONY: check check-style check-unit check-asan check-fuzz check-server
+.PHONY: check check-style check-unit check-asan check-tsan check-fuzz check-server
 check: deps-check
-	@$(PYTHON) tools/check.py style unit asan fuzz server
+	@$(PYTHON) tools/check.py style unit asan tsan fuzz server
 
-check-style check-unit check-asan check-fuzz check-server: check-%: deps-check
+check-style check-unit check-asan check-tsan check-fuzz check-server: check-%: deps-check
 	@$(PYTHON) tools/check.py $*
 
 # The same in other Debian systems below $(BUILD), as root: HOSTS says which, STAGES which of the tests.
@@ -34,16 +35,19 @@ check-deb:
 format:
 	clang-format -i $(wildcard *.c *.h test/*/*.c test/*/*.h bench/*.c bench/*.h)
 
+TSAN_TESTS := test_heap # those with threads of their own; OpenSSL is not built for the thread sanitizer
 UNIT_TESTS := $(patsubst test/unit/%.c,%,$(wildcard test/unit/test_*.c))
-UNIT_CFLAGS = $(MODULE_CFLAGS) -D_GNU_SOURCE -Wno-unused-parameter -Wno-error=deprecated-declarations -O1 -fno-omit-frame-pointer -Itest/unit
+UNIT_CFLAGS = $(MODULE_CFLAGS) -D_GNU_SOURCE -Wno-unused-parameter -Wno-error=deprecated-declarations -DTLS_FAULTS -DTLS_DEBUG -O1 -fno-omit-frame-pointer -Itest/unit
 UNIT_LIBS := -lcmocka -lssl -lcrypto -lz -lpthread
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all
 
-BENCH := $(filter-out $(addprefix tls_,$(addsuffix .c,mod check rpc select outgoing reuse)),$(SOURCES)) \
-	$(addprefix test/unit/,fake_host.c fake_memory.c ends.c bench.c)
+HEAP := $(addprefix tls_,heap.c heap_check.c pages.c lock.c)
+BENCH := $(filter-out $(HEAP) $(addprefix tls_,$(addsuffix .c,mod check rpc select outgoing reuse)),$(SOURCES)) \
+	$(addprefix test/unit/,fake_host.c fake_memory.c fake_heap.c ends.c bench.c)
+HEAPED := $(filter-out %fake_heap.c,$(BENCH)) $(HEAP)
 
 # what the comment of the test in the file $(1) names
-links = $(subst BENCH,$(BENCH),$(shell sed -nE 's,^.*/\* *(links|sources): *(.*[^ ]) *\*/.*,\2,p' $(1)))
+links = $(subst HEAPED,$(HEAPED),$(subst BENCH,$(BENCH),$(shell sed -nE 's,^.*/\* *(links|sources): *(.*[^ ]) *\*/.*,\2,p' $(1))))
 
 # unit_program FOLDER,TEST,SOURCES,FLAGS,SANITIZERS
 define unit_program
@@ -58,12 +62,14 @@ $(1)/obj/%.o: %.c $(BUILD)/obj/flags
 -include $(shell find $(1)/obj -name '*.d' 2>/dev/null)
 endef
 
-ifneq ($(filter unit-programs asan-programs $(BUILD)/unit/% $(BUILD)/asan/%,$(MAKECMDGOALS)),)
+ifneq ($(filter unit-programs asan-programs tsan-programs $(BUILD)/unit/% $(BUILD)/asan/% $(BUILD)/tsan/%,$(MAKECMDGOALS)),)
 $(eval $(call unit_rules,$(BUILD)/unit,))
 $(eval $(call unit_rules,$(BUILD)/asan,$(SANITIZERS)))
+$(eval $(call unit_rules,$(BUILD)/tsan,-fsanitize=thread))
 $(foreach t,$(UNIT_TESTS),$(eval LINKS := $(call links,test/unit/$(t).c)) \
 	$(eval $(call unit_program,$(BUILD)/unit,$(t),$(filter %.c,$(LINKS)),$(filter-out %.c,$(LINKS)),)) \
-	$(eval $(call unit_program,$(BUILD)/asan,$(t),$(filter %.c,$(LINKS)),$(filter-out %.c,$(LINKS)),$(SANITIZERS))))
+	$(eval $(call unit_program,$(BUILD)/asan,$(t),$(filter %.c,$(LINKS)),$(filter-out %.c,$(LINKS)),$(SANITIZERS))) \
+	$(eval $(call unit_program,$(BUILD)/tsan,$(t),$(filter %.c,$(LINKS)),$(filter-out %.c,$(LINKS)),-fsanitize=thread)))
 endif
 
 # A fuzzer is one file too, test/fuzz/fuzz_NAME.c, with inputs in test/fuzz/corpus/NAME and words in
@@ -86,9 +92,10 @@ fuzz: $(FUZZERS:%=$(BUILD)/fuzz/%)
 		$(BUILD)/fuzz/found/$(f) test/fuzz/corpus/$(f:fuzz_%=%) &&) true
 
 .SECONDARY:
-.PHONY: unit-programs asan-programs
+.PHONY: unit-programs asan-programs tsan-programs
 unit-programs: $(UNIT_TESTS:%=$(BUILD)/unit/%)
 asan-programs: $(UNIT_TESTS:%=$(BUILD)/asan/%)
+tsan-programs: $(TSAN_TESTS:%=$(BUILD)/tsan/%)
 
 # Everything at once for as long as asked; report and picture in build/soak.
 SOAK_SECONDS := 3600

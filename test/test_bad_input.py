@@ -221,7 +221,7 @@ def test_hello_cut_anywhere(host, bystander, version, end):
                     s.settimeout(10)
                     assert read_to_end(s) < 4000
         wait_for(lambda: host.open_tls() == 1, 15, "the cut connections to go")
-        before = before or host.shm_used()
+        before = before or host.shm_live()
     assert host.shm_settled(before * 1.01) <= before * 1.01
 
 
@@ -250,7 +250,7 @@ def test_hello_with_any_byte_changed(host, bystander, version):
                     s.sendall(changed)
                     s.shutdown(socket.SHUT_WR)
             wait_for(lambda: host.open_tls() == 1, 20, "the connections to go")
-        before = before or host.shm_used()
+        before = before or host.shm_live()
     assert host.shm_settled(before * 1.01) <= before * 1.01
 
 

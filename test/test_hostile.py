@@ -53,7 +53,7 @@ def bystander(host):
     host.revive()
     host.wait_no_connections(30)
     warm(host)
-    before = host.shm_used()
+    before = host.shm_live()
     yield lambda: serves(host)
     serves(host)
     host.check_alive()
@@ -213,7 +213,7 @@ def test_ten_thousand_connections_that_never_speak(wide, how):
     host.rpc("cfg.set_now_int", "tls", "max_handshakes_per_address", limit)
     serves(host)
     host.wait_no_connections()
-    before, refused_before, log = host.shm_used(), statistic(host, "connections_crowded"), len(host.log())
+    before, refused_before, log = host.shm_live(), statistic(host, "connections_crowded"), len(host.log())
     started = time.monotonic()
     sockets = flood(host, count, source="127.0.0.9")
     wait_for(lambda: host.open_tls() + statistic(host, "connections_crowded") - refused_before >= count, 20,
@@ -256,7 +256,7 @@ def test_little_memory_and_a_flood(start_host, certs):
         host.wait_no_connections(30)
         serves(host)
         host.wait_no_connections()
-        settled = settled or host.shm_used()
+        settled = settled or host.shm_live()
     assert host.shm_settled(settled * 1.01) <= settled * 1.01
     host.stop()
 

@@ -222,7 +222,7 @@ def test_reload_leaves_memory_to_the_traffic(start_host, certs):
     """A reload that wants more memory than there is fails before calls do, says so once, and gives everything back."""
     host = start_host(tls_cfg=text(certs), shm_mb=4)
     warm(host)
-    before = host.shm_used()
+    before = host.shm_live()
     with contextlib.ExitStack() as held:
         clients = [held.enter_context(connect(host.port())) for _ in range(4)]
 

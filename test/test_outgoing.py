@@ -327,7 +327,7 @@ def test_failures_leave_nothing(host, peer):
         no_sockets_to(host, *peers, timeout=20)
         host.wait_no_connections(30)
         wait_for(lambda: host.rpc("tm.stats")["current"] == 0, 20, "tm's transactions to end")
-        return host.shm_used()
+        return host.shm_live()
 
     one_round()
     first = one_round()

@@ -476,7 +476,7 @@ def test_connections_leave_nothing(host, udp, blocked):
             udp.send(headers=[f"X-Target: {uri}", "X-How: stateless", "X-Xid: one", f"X-Xname: three-{i}.test"])
         assert udp.ask().status == 200
         host.wait_no_connections()
-        usage.append(host.shm_used())
+        usage.append(host.shm_live())
     host.rpc("pv.shvSet", "blocked", "int", 0)
     port.release()
     assert host.log()[before:].count("event to 127.0.1.") == 90

@@ -493,7 +493,7 @@ def test_memory(start_host, certs):
         def rounds(n):
             for _ in range(n):
                 questions.ask_all(client, ALL)
-            return host.shm_used(), host.private_kb()[host.workers()[0]]
+            return host.shm_live(), host.private_kb()[host.workers()[0]]
         rounds(5)
         before, after = rounds(1), rounds(25)
     assert after[0] <= before[0] * 1.01 and after[1] <= before[1] + 200, (before, after)

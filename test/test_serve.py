@@ -418,7 +418,7 @@ def test_connections_leave_nothing(host):
             else:
                 client.close(notify=i % 3 == 1)
         host.wait_no_connections()
-        return host.shm_used()
+        return host.shm_live()
 
     first = round_of_clients()
     for _ in range(2):

@@ -271,7 +271,7 @@ def test_changes_under_traffic(watched, certs, load):
             counts = load.finish(running)
             assert counts["failed"] == 0, counts
         host.wait_no_connections()
-        return host.shm_used()
+        return host.shm_live()
 
     before = traffic(2)
     assert traffic(2) <= before * 1.01

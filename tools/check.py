@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Runs the stages of the tests that are named and counts: style, unit, asan, fuzz, server, deb. The last line of its output is
+"""Runs the stages of the tests that are named and counts: style, unit, asan, tsan, fuzz, server, deb. The last line of its output is
 `N passed, N failed, N skipped`. Something that could not be built or that died counts as failed. Ends with 0 when
 nothing failed and something passed."""
 
@@ -181,10 +181,10 @@ def count_tap(output, status):
     return count
 
 
-def check_unit_variant(count, variant):
-    sources = sorted(glob.glob("test/unit/test_*.c"))
+def check_unit_variant(count, variant, names="test_*"):
+    sources = sorted(glob.glob(f"test/unit/{names}.c"))
     if not sources:
-        count.one(f"{variant} tests", "no test/unit/test_*.c found")
+        count.one(f"{variant} tests", f"no test/unit/{names}.c found")
     run([*MAKE, "-k", f"{variant}-programs"])
     for source in sources:
         name = os.path.basename(source)[:-2]
@@ -266,6 +266,7 @@ STAGES = {
     "style": check_style,
     "unit": lambda count: check_unit_variant(count, "unit"),
     "asan": lambda count: check_unit_variant(count, "asan"),
+    "tsan": lambda count: check_unit_variant(count, "tsan", "test_heap"),  # see TSAN_TESTS in mk/check.mk
     "fuzz": check_fuzz,
     "server": lambda count: check_pytest(count, "server", ["all", "bench-programs"], ["test"]),
     # those of "server" that are about the package, alone

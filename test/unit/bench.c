@@ -216,13 +216,16 @@ int bench_start(const char *text)
 	    tls_domain_start(&bench_options) != 0 || tls_server_start() != 0 || tls_load_start(&params) != 0 ||
 	    tls_stats_start(no_gauges) != 0)
 		return -1;
-	tls_init_process(0);
+	tls_init_process();
 	return 0;
 }
 
 long bench_blocks(void)
 {
+	struct tls_mem_stats mem;
+
 	OPENSSL_thread_stop();
 	ERR_clear_error();
-	return fake_memory_blocks();
+	tls_mem_get_stats(&mem);
+	return mem.blocks;
 }

@@ -1,12 +1,15 @@
 /* links: BENCH -Wl,--wrap=CRYPTO_set_mem_functions -Wl,--wrap=nanosleep */
 /*
- * test_faults.c - every allocation of shared memory fails in turn, once, and with all that come after it
+ * test_faults.c - every allocation of shared memory fails in turn: alone, and with all that come after it
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
  * A scenario is run until it needs no more allocations than are allowed. After each run no block may be left that was not there before, a
  * bystander's connection must still carry messages, a new one must come about, and whoever failed must have said so. Scenarios run
  * in a child, so that a crash costs one run: the next child goes on behind it.
+ *
+ * Here each block is one of the host's, watched by fake_memory.c. In test_faults_heap.c the shared allocator stands between the two, and
+ * there is a third way to fail: from some allocation on the host has no memory, so the heap goes on with the slots that it has.
  *
  * Of long scenarios a choice of allocations fails, evenly spread; with FAULTS_EACH=1 in the environment each does, which takes an hour.
  */
@@ -35,11 +38,66 @@
 #define COMPLAINTS_MAX 20
 #define HEALTH_EVERY   16
 
-#ifdef __SANITIZE_ADDRESS__
-#define RUNS 60
-#else
-#define RUNS 300
+#ifndef HEAPED
+#define HEAPED 0
 #endif
+
+#ifdef __SANITIZE_ADDRESS__
+#define RUNS (HEAPED ? 30 : 60)
+#else
+#define RUNS (HEAPED ? 100 : 300)
+#endif
+
+/* ---- who fails */
+
+enum way { ONCE, ALL_LATER, HOST_IS_OUT };
+#define WAYS (HEAPED ? 3 : 2)
+
+#if HEAPED
+static long out_at; /* the allocation at which the host has no memory any more, 0: none */
+#endif
+
+static bool note_site(void);
+
+/* Lets the N-th allocation from now fail. */
+static void begin_failing(long n, enum way way)
+{
+#if HEAPED
+	tls_heap_trim();
+	tls_heap_fail_at(way == HOST_IS_OUT ? 0 : n, way == ALL_LATER);
+	out_at = way == HOST_IS_OUT ? n : 0;
+#else
+	fake_memory_fail_at(n, way == ALL_LATER);
+#endif
+}
+
+/* Returns how many allocations there were since the beginning. */
+static long end_failing(void)
+{
+#if HEAPED
+	long asked = tls_heap_asked();
+
+	out_at = 0;
+	fake_memory_fail_at(0, false);
+	tls_heap_fail_at(0, false);
+	return asked;
+#else
+	long asked = fake_memory_asked();
+
+	fake_memory_fail_at(0, false);
+	return asked;
+#endif
+}
+
+static void before_allocation(void)
+{
+#if HEAPED
+	if (out_at == 0 || tls_heap_asked() + 1 < out_at)
+		return;
+	out_at = 0;
+	fake_memory_fail_at(1, true);
+#endif
+}
 
 /* ---- where in OpenSSL memory was asked for */
 
@@ -59,7 +117,10 @@ static void *noting_malloc(size_t size, const char *file, int line)
 	void *p;
 
 	site = (struct site){file, line};
+	before_allocation();
 	p = real_malloc(size, file, line);
+	if (p == NULL && size > 0)
+		note_site();
 	site.file = NULL;
 	return p;
 }
@@ -69,7 +130,10 @@ static void *noting_realloc(void *old, size_t size, const char *file, int line)
 	void *p;
 
 	site = (struct site){file, line};
+	before_allocation();
 	p = real_realloc(old, size, file, line);
+	if (p == NULL && size > 0)
+		note_site();
 	site.file = NULL;
 	return p;
 }
@@ -458,7 +522,8 @@ static long stride(long count, long runs)
 /* What a child tells its parent; shared. */
 static struct progress {
 	long n, step;
-	bool forever, done;
+	enum way way;
+	bool done;
 	int complaints;
 	long failed;      /* runs */
 	long asked;       /* allocations of a whole start */
@@ -467,8 +532,10 @@ static struct progress {
 
 static void complain(const char *what)
 {
+	static const char *const ways[] = {"", " and all later", ", from which on the host has no memory"};
+
 	if (progress->complaints++ < COMPLAINTS_MAX)
-		printf("# allocation %ld%s (%s:%d): %s\n%s", progress->n, progress->forever ? " and all later" : "",
+		printf("# allocation %ld%s (%s:%d): %s\n%s", progress->n, ways[progress->way],
 		       progress->site.file != NULL ? progress->site.file : "ours", progress->site.line, what,
 		       fake_host_log());
 	fflush(stdout);
@@ -501,8 +568,19 @@ static void check_health(const struct scenario *s)
 		complain("it does not work afterwards either");
 }
 
+#if HEAPED
+static void check_heap(void)
+{
+	struct tls_mem_stats now;
+
+	tls_mem_get_stats(&now);
+	if (tls_heap_check() != now.blocks)
+		complain("the heap has miscounted its blocks");
+}
+#endif
+
 /* Returns how many blocks a run adds. */
-static long run_failing(const struct scenario *s, long n, bool forever)
+static long run_failing(const struct scenario *s, long n, enum way way)
 {
 	long before = bench_blocks();
 	bool worked;
@@ -511,23 +589,26 @@ static long run_failing(const struct scenario *s, long n, bool forever)
 		s->begin();
 	fake_host_clear();
 	progress->site.line = 0;
-	fake_memory_fail_at(n, forever);
+	begin_failing(n, way);
 	worked = s->run();
-	fake_memory_fail_at(0, false);
+	end_failing();
 	progress->failed += !worked;
 	if (!worked && fake_host_log()[0] == '\0')
 		complain("it failed without a word");
 	check_health(s);
 	if (s->settle != NULL)
 		s->settle();
+#if HEAPED
+	check_heap();
+#endif
 	return bench_blocks() - before;
 }
 
 /* What is made once and kept is not a leak: that is what each run adds to. */
-static bool leaks(const struct scenario *s, long n, bool forever)
+static bool leaks(const struct scenario *s, long n, enum way way)
 {
 	for (int i = 0; i < 3; i++)
-		if (run_failing(s, n, forever) <= 0)
+		if (run_failing(s, n, way) <= 0)
 			return false;
 	return true;
 }
@@ -552,9 +633,9 @@ static long count_allocations(const struct scenario *s)
 		s->settle();
 	if (s->begin != NULL)
 		s->begin();
-	fake_memory_fail_at(0, false);
+	begin_failing(0, ONCE);
 	worked = s->run() && worked;
-	count = fake_memory_asked();
+	count = end_failing();
 	if (!worked)
 		complain("it does not even work with all memory there is");
 	if (s->settle != NULL)
@@ -570,11 +651,11 @@ static void run_all(const struct scenario *s)
 	open_bystander();
 	count = count_allocations(s);
 	progress->step = stride(count, s->settle != NULL ? RUNS / 5 : RUNS);
-	for (; progress->n <= count; progress->n += progress->step, progress->forever = false) {
-		for (int i = progress->forever; i < 2; i++) {
-			progress->forever = i == 1;
+	for (; progress->n <= count; progress->n += progress->step, progress->way = ONCE) {
+		for (int way = progress->way; way < WAYS; way++) {
+			progress->way = (enum way)way;
 			alarm(RUN_SECONDS);
-			if (leaks(s, progress->n, progress->forever))
+			if (leaks(s, progress->n, progress->way))
 				complain("blocks are left");
 		}
 	}
@@ -616,9 +697,9 @@ static void run_scenario(const void *arg)
 /* Goes on behind the run that PROGRESS says. */
 static void step_over(void)
 {
-	if (progress->forever)
+	if (progress->way == WAYS - 1)
 		progress->n += progress->step;
-	progress->forever = !progress->forever;
+	progress->way = (progress->way + 1) % WAYS;
 }
 
 static void sweep(void **state)
@@ -643,7 +724,7 @@ static void sweep(void **state)
 
 struct start {
 	long n;
-	bool forever;
+	enum way way;
 };
 
 static void run_start(const void *arg)
@@ -652,28 +733,27 @@ static void run_start(const void *arg)
 
 	alarm(RUN_SECONDS);
 	fake_memory_spares = note_site;
-	fake_memory_fail_at(s->n, s->forever);
+	begin_failing(s->n, s->way);
 	if (bench_start(domains) != 0) {
-		fake_memory_fail_at(0, false);
+		end_failing();
 		progress->failed++;
 		if (fake_host_log()[0] == '\0')
 			complain("it failed without a word");
 		return;
 	}
-	progress->asked = fake_memory_asked();
-	fake_memory_fail_at(0, false);
+	progress->asked = end_failing();
 	ends_port = ANY;
 	if (!ends_open(&e, NULL, NULL) || !ends_shake(&e, "question"))
 		complain("the start seemed to work, but connections do not");
 }
 
-static void try_start(struct start *s, bool forever)
+static void try_start(struct start *s, enum way way)
 {
 	int status;
 
-	s->forever = forever;
+	s->way = way;
 	progress->n = s->n;
-	progress->forever = forever;
+	progress->way = way;
 	progress->site.line = 0;
 	status = in_child(run_start, s);
 	if (status != 0)
@@ -682,14 +762,14 @@ static void try_start(struct start *s, bool forever)
 
 static void sweep_start(void **state)
 {
-	struct start s = {0, false};
+	struct start s = {0, ONCE};
 
 	memset(progress, 0, sizeof(*progress));
 	assert_int_equal(in_child(run_start, &s), 0);
 	for (s.n = 1; s.n <= progress->asked && progress->complaints < COMPLAINTS_MAX;
 	     s.n += stride(progress->asked, RUNS / 2))
-		for (int i = 0; i < 2; i++)
-			try_start(&s, i == 1);
+		for (int way = ONCE; way < WAYS; way++)
+			try_start(&s, (enum way)way);
 	printf("# %ld allocations, %ld runs failed in an orderly way\n", progress->asked, progress->failed);
 	assert_int_equal(progress->complaints, 0);
 }
