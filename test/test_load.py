@@ -195,10 +195,12 @@ def test_workers_make_https_calls_too(start_host, certs, load):
         host = start_host(modparams=params, tcp_children=WORKERS, shm_mb=256, modules=["http_client.so"],
                           script=HTTPS.replace("URL", f"https://127.0.0.1:{web.port}/"), settings=SETTINGS)
         load.clean(host.port(), connections=100, parallel=16)
-        before = settled(host)
+        before, private = settled(host), host.private_kb()
         counts = load.clean(host.port(), connections=400, parallel=16, requests=2, timeout=60)
         assert counts["requests_ok"] == 800 and len(web.requests) == 900
         back_within_one_percent(host, before)
+        grown = {host.first_pids[p]: kb - private[p] for p, kb in host.private_kb().items() if kb > private[p] + 1000}
+        assert not grown, f"private memory grew: {grown} KB"
         host.stop()
 
 

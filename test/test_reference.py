@@ -459,6 +459,19 @@ def test_fail2ban(start_host, certs):
         assert sorted(found) == sorted(expected)
 
 
+# -- doc/regressions.md, doc/security.md, doc/design.md ----------------------------------------------------------------
+
+def test_named_tests_exist():
+    """Every test that a page names is there, and every failure of the past has at least one."""
+    rows = [line.split(" | ") for line in page("regressions.md").splitlines() if line.startswith("| ")][1:]
+    assert len(rows) == 24 and all(len(row) == 3 and re.search(r"`test_\w+\.py::test_\w+`", row[2]) for row in rows)
+    for name in ("regressions.md", "security.md", "design.md"):
+        for file, test in re.findall(r"`((?:unit/)?test_\w+\.(?:py|c))(?:::(\w+))?`", page(name)):
+            path = os.path.join(TOP, "test", "unit" if file.endswith(".c") else "", os.path.basename(file))
+            with open(path, encoding="utf-8") as f:
+                assert not test or re.search(rf"^def {test}\(", f.read(), re.M), f"{name}: there is no {file}::{test}"
+
+
 # -- doc/troubleshooting.md -------------------------------------------------------------------------------------------
 
 @pytest.fixture(scope="module")

@@ -294,6 +294,34 @@ def test_errors_left_by_others_do_not_fail_a_reload(host, certs):
     assert serial(host, certs) == certs.server_ec2.x509.serial_number
 
 
+LITTER = """
+request_route {
+	if (crypto_aes_decrypt("bm8gY2lwaGVyIHRleHQgYXQgYWxsLCBidXQgbG9uZw==", "a key", "$var(nothing)")) {
+		sl_send_reply("500", "No Litter");
+		exit;
+	}
+	if (tls_reload()) {
+		sl_send_reply("200", "Reloaded");
+	} else {
+		sl_send_reply("200", "As Before");
+	}
+	exit;
+}
+"""
+
+
+def test_errors_of_another_module_do_not_fail_a_reload(start_host, certs):
+    """The process that reloads has errors of another module in its queue; what is good at a start is good then, too."""
+    full = {"ca_list": certs.ca.cert, "verify_certificate": "yes", "cipher_list": "HIGH"}
+    host = start_host(tls_cfg=text(certs.server_ec, server=full), modules=["crypto.so"], script=LITTER)
+    with UdpClient(host.port(UDP)) as udp:
+        for pair in (certs.server_ec2, certs.server_rsa, certs.server_chained, certs.server_ec):
+            host.write("tls.cfg", text(pair, server=full, client=full))
+            assert udp.ask().start.endswith("Reloaded")
+            with connect(host.port(), ca=certs.ca.cert) as client:
+                assert client.server_serial() == pair.x509.serial_number
+
+
 # -- memory -------------------------------------------------------------------------------------------------------
 
 def bundle(certs, count=150):

@@ -130,6 +130,17 @@ def test_list_shows_websockets(host):
             assert entry and entry["state"] == "established" and "TLSv1.3" in entry["cipher"]
 
 
+def test_kill_over_websocket(host):
+    """tls.kill closes a connection whose type has changed, and no other."""
+    with ws_connect(host.port()) as client, ws_connect(host.port()) as other:
+        client.ask()
+        other.ask()
+        mine = next(c["id"] for c in host.connections() if c["src_port"] == client.sock.getsockname()[1])
+        assert "closed" in host.rpc("tls.kill", mine)
+        assert client.closed_by_server(10)
+        assert other.ask().status == 200
+
+
 def test_peer_is_verified_over_websocket(host, certs):
     with WsClient(host.port(), client_context(pair=certs.client_good)).handshake().upgrade() as client:
         assert client.ask().start.endswith("Verified")
