@@ -3,6 +3,7 @@
 #   make              build tls.so for the installed host
 #   make run          a demonstration server with it, which proves itself with one request
 #   make check        all tests
+#   make bench        speed and memory beside the packaged module, haproxy and OpenSSL alone; QUICK=1 for the main rows
 #   make soak         everything at once for SOAK_SECONDS (an hour), with a report and a picture
 #   make check-hosts  the same in other Debian systems, made below build (as root)
 #   make check-deb    the Debian package in a Debian 12 and a Debian 13, made below build (as root)
@@ -109,7 +110,7 @@ include mk/check.mk
 
 .PHONY: clean distclean
 clean:
-	rm -rf tls.so tls.so.part $(addprefix $(BUILD)/,obj unit asan tsan fuzz check load soak deb)
+	rm -rf tls.so tls.so.part $(addprefix $(BUILD)/,obj unit asan tsan fuzz check load heap floor bare bench soak deb)
 
 distclean: clean
 	rm -rf $(BUILD)

@@ -5,6 +5,9 @@
  * thread, epoll, OpenSSL over memory BIOs: the bytes pass through this program's hands, so that it can send them
  * one at a time or break a connection at any byte of its handshake. It ends by itself: after --connections
  * of them, or at --time-limit. One line of JSON tells what happened.
+ *
+ * With --request-rate all connections stay, and take turns in sending so many requests a second in all; SIGTERM
+ * ends that. SIGUSR1 makes a line in between, about the latencies since the line before.
  */
 
 #include <arpa/inet.h>
@@ -38,7 +41,7 @@
 #define SECOND       (1000 * MS)
 
 /* What a connection is waiting for. */
-enum state { IDLE, CONNECTING, HANDSHAKE, TALKING, HOLDING };
+enum state { IDLE, CONNECTING, HANDSHAKE, TALKING, HOLDING, STANDING };
 
 /* Why a connection failed; each is a key of the report. */
 enum reason {
@@ -88,11 +91,13 @@ struct conn {
 	unsigned int requested; /* requests sent */
 	unsigned int answered;  /* replies read */
 	uint32_t events;        /* what epoll watches now */
+	bool queued;            /* waits for its turn to send, with --request-rate */
+	bool active;            /* between its connect and the end of its first requests */
 };
 
 static struct options {
 	const char *host, *port, *cert, *key, *ca, *sni, *tls, *ciphers;
-	unsigned long connections, parallel, requests, pipeline, size, rate;
+	unsigned long connections, parallel, requests, pipeline, size, rate, request_rate, at_once;
 	unsigned long kill_percent, hold, time_limit, timeout, seed;
 	bool resume, drip, plain;
 } opt = {
@@ -107,7 +112,7 @@ static struct options {
 };
 
 static struct {
-	unsigned long begun, finished, ok, killed, requests_ok, resumed, open, peak_open;
+	unsigned long begun, finished, ok, killed, requests_ok, resumed, open, peak_open, starved, active;
 	unsigned long failed[REASONS];
 	char first_error[256], version[16], cipher[64];
 	struct samples handshakes, replies;
@@ -115,13 +120,16 @@ static struct {
 
 static struct addrinfo *target;
 static SSL_CTX *context;
+static SSL_SESSION *newest; /* of any slot, for --resume in slots that had none */
 static struct conn *slots;
 static unsigned int *free_slots;
 static size_t free_count;
 static int poller = -1;
 static uint64_t random_state;
 static uint64_t run_id;
-static volatile sig_atomic_t interrupted;
+static unsigned int *turns; /* slots that wait to send, a ring of opt.parallel */
+static size_t turn_first, turn_count;
+static volatile sig_atomic_t interrupted, asked;
 
 /* Ends the program because of how it was called or what the machine refuses. */
 static _Noreturn void die(const char *format, ...)
@@ -230,6 +238,13 @@ static void conn_remember_error(enum reason why, const char *detail)
 	         text[0] ? ", " : "", text);
 }
 
+/* The connection stands, or is over: another one may begin, with --at-once. */
+static void conn_rest(struct conn *c)
+{
+	count.active -= c->active;
+	c->active = false;
+}
+
 /* Frees what a connection holds and gives its slot back; `abort_it` breaks it with an RST. */
 static void conn_release(struct conn *c, bool abort_it)
 {
@@ -243,6 +258,7 @@ static void conn_release(struct conn *c, bool abort_it)
 	c->ssl = NULL;
 	c->fd = -1;
 	c->state = IDLE;
+	conn_rest(c);
 	queue_clear(&c->out);
 	queue_clear(&c->in);
 	count.finished++;
@@ -429,10 +445,14 @@ static bool conn_request(struct conn *c)
 
 	if (!text)
 		text = must_realloc(NULL, each * opt.pipeline);
-	for (unsigned long i = 0; i < opt.pipeline && c->requested < opt.requests; i++)
+	for (unsigned long i = 0; !opt.request_rate && i < opt.pipeline && c->requested < opt.requests; i++)
 		length += request_format(c, ++c->requested, text + length, each);
+	if (opt.request_rate)
+		length = request_format(c, ++c->requested, text, each);
 	c->state = TALKING;
 	c->started = now_ns();
+	if (opt.request_rate)
+		c->deadline = c->started + opt.timeout * SECOND;
 	return conn_write(c, text, length);
 }
 
@@ -484,12 +504,30 @@ static enum reason reply_check(const struct conn *c, const char *text)
 	return REASONS;
 }
 
+/* Puts the connection at the end of those that wait for their turn to send. A slot stands there once at most. */
+static void conn_stand(struct conn *c)
+{
+	c->state = STANDING;
+	c->deadline = NEVER;
+	if (c->queued)
+		return;
+	c->queued = true;
+	turns[(turn_first + turn_count++) % opt.parallel] = (unsigned int)(c - slots);
+}
+
 /* All requests are answered: remember the session, hold the connection or end it. */
 static void conn_done(struct conn *c)
 {
+	conn_rest(c);
+	if (opt.request_rate) {
+		conn_stand(c);
+		return;
+	}
 	if (opt.resume && c->ssl) {
 		SSL_SESSION_free(c->session);
 		c->session = SSL_get1_session(c->ssl);
+		SSL_SESSION_free(newest);
+		newest = SSL_get1_session(c->ssl);
 	}
 	if (!opt.hold) {
 		conn_finish(c);
@@ -524,10 +562,10 @@ static bool conn_replies(struct conn *c)
 	}
 	if (c->answered < c->requested)
 		return true;
-	if (c->requested < opt.requests)
+	if (c->requested < opt.requests && !opt.request_rate)
 		return conn_request(c);
 	conn_done(c);
-	return c->state == HOLDING;
+	return c->state != IDLE;
 }
 
 /* ---- the steps of a connection ---------------------------------------------------------------------- */
@@ -545,7 +583,10 @@ static bool conn_established(struct conn *c)
 		snprintf(count.version, sizeof(count.version), "%s", SSL_get_version(c->ssl));
 		snprintf(count.cipher, sizeof(count.cipher), "%s", SSL_get_cipher_name(c->ssl));
 	}
-	return conn_request(c);
+	if (opt.requests && !opt.request_rate)
+		return conn_request(c);
+	conn_done(c);
+	return c->state != IDLE;
 }
 
 /* One step of the handshake. False: the connection is gone. */
@@ -576,7 +617,7 @@ static void conn_advance(struct conn *c)
 {
 	if (c->state == HANDSHAKE && c->ssl && !conn_handshake(c))
 		return;
-	if (c->state == TALKING || c->state == HOLDING) {
+	if (c->state == TALKING || c->state == HOLDING || c->state == STANDING) {
 		if (!conn_decrypt(c))
 			return;
 		if (c->state == TALKING && !conn_replies(c))
@@ -628,6 +669,8 @@ static void conn_prepare_tls(struct conn *c)
 	SSL_set_connect_state(c->ssl);
 	if (opt.sni)
 		SSL_set_tlsext_host_name(c->ssl, opt.sni);
+	if (opt.resume && !c->session && newest)
+		c->session = SSL_SESSION_dup(newest);
 	if (opt.resume && c->session)
 		SSL_set_session(c->ssl, c->session);
 }
@@ -641,6 +684,8 @@ static void conn_begin(void)
 
 	c->number = ++count.begun;
 	c->state = CONNECTING;
+	c->active = true;
+	count.active++;
 	c->started = now_ns();
 	c->deadline = c->started + opt.timeout * SECOND;
 	c->requested = c->answered = 0;
@@ -661,73 +706,15 @@ static void conn_begin(void)
 		conn_fail(c, FAIL_CONNECT, strerror(errno));
 }
 
-/* ---- the whole run ---------------------------------------------------------------------------------- */
-
-/* Ends connections that took too long, and those that were held long enough. */
-static void run_check_deadlines(uint64_t now)
-{
-	for (unsigned long i = 0; i < opt.parallel; i++) {
-		struct conn *c = &slots[i];
-
-		if (c->state == IDLE || now < c->deadline)
-			continue;
-		if (c->state == HOLDING)
-			conn_finish(c);
-		else
-			conn_fail(c, FAIL_TIMEOUT, "no end in time");
-	}
-}
-
-/* Begins as many connections as the slots, the total and the rate allow. */
-static void run_begin_more(uint64_t start, uint64_t now)
-{
-	while (free_count && count.begun < opt.connections) {
-		if (opt.rate && count.begun >= (now - start) * opt.rate / SECOND + 1)
-			return;
-		conn_begin();
-	}
-}
-
-static void run_abandon(void)
-{
-	for (unsigned long i = 0; i < opt.parallel; i++)
-		if (slots[i].state == HOLDING)
-			conn_finish(&slots[i]);
-		else if (slots[i].state != IDLE)
-			conn_fail(&slots[i], FAIL_UNFINISHED, "the time limit came first");
-}
-
-/* Runs until every connection is over or the time is; returns the nanoseconds it took. */
-static uint64_t run(void)
-{
-	uint64_t start = now_ns(), limit = start + opt.time_limit * SECOND, now = start, checked = start;
-	struct epoll_event events[256];
-
-	while (!interrupted && now < limit && count.finished < opt.connections) {
-		int n;
-
-		run_begin_more(start, now);
-		n = epoll_wait(poller, events, (int)(sizeof(events) / sizeof(*events)), opt.rate ? 1 : 20);
-		for (int i = 0; i < n; i++)
-			conn_event(events[i].data.ptr, events[i].events);
-		now = now_ns();
-		if (now - checked > 50 * MS) {
-			run_check_deadlines(now);
-			checked = now;
-		}
-	}
-	run_abandon();
-	return now - start;
-}
-
 /* ---- the report ------------------------------------------------------------------------------------- */
 
 static void print_percentiles(const char *name, struct samples *s)
 {
 	if (s->count)
 		qsort(s->us, s->count, sizeof(*s->us), compare_us);
-	printf("\"%s\": {\"p50\": %u, \"p90\": %u, \"p99\": %u, \"max\": %u}, ", name, samples_at(s, 0.5),
-	       samples_at(s, 0.9), samples_at(s, 0.99), samples_at(s, 1.0));
+	printf("\"%s\": {\"p50\": %u, \"p90\": %u, \"p99\": %u, \"p999\": %u, \"max\": %u, \"count\": %zu}, ",
+	       name, samples_at(s, 0.5), samples_at(s, 0.9), samples_at(s, 0.99), samples_at(s, 0.999),
+	       samples_at(s, 1.0), s->count);
 }
 
 /* A JSON string: this program's own texts and OpenSSL's, so dropping what would need an escape is enough. */
@@ -768,8 +755,11 @@ static void print_report(uint64_t took)
 	printf("{\"connections\": %lu, \"ok\": %lu, ", count.begun, count.ok);
 	print_failures();
 	print_text("first_error", count.first_error);
-	printf("\"killed\": %lu, \"requests_ok\": %lu, \"resumed\": %lu, \"peak_open\": %lu, ", count.killed,
-	       count.requests_ok, count.resumed, count.peak_open);
+	printf(
+		"\"killed\": %lu, \"requests_ok\": %lu, \"resumed\": %lu, \"open\": %lu, \"standing\": %lu, \"peak_open\": %lu, "
+		"\"starved\": %lu, ",
+		count.killed, count.requests_ok, count.resumed, count.open, count.open - count.active,
+		count.peak_open, count.starved);
 	print_text("version", count.version);
 	print_text("cipher", count.cipher);
 	print_percentiles("handshake_us", &count.handshakes);
@@ -777,14 +767,140 @@ static void print_report(uint64_t took)
 	printf("\"seconds\": %.3f, \"connections_per_second\": %.1f, \"requests_per_second\": %.1f, "
 	       "\"cpu_seconds\": %.3f, \"busy\": %.3f}\n",
 	       seconds, (double)count.ok / seconds, (double)count.requests_ok / seconds, cpu, cpu / seconds);
+	fflush(stdout);
+}
+
+/* ---- the whole run ---------------------------------------------------------------------------------- */
+
+/* Ends connections that took too long, and those that were held long enough. */
+static void run_check_deadlines(uint64_t now)
+{
+	for (unsigned long i = 0; i < opt.parallel; i++) {
+		struct conn *c = &slots[i];
+
+		if (c->state == IDLE || now < c->deadline)
+			continue;
+		if (c->state == HOLDING)
+			conn_finish(c);
+		else
+			conn_fail(c, FAIL_TIMEOUT, "no end in time");
+	}
+}
+
+/* Begins as many connections as the slots, the total and the rate allow. */
+static void run_begin_more(uint64_t start, uint64_t now)
+{
+	if (opt.rate && !free_count && count.begun < opt.connections &&
+	    count.begun < (now - start) * opt.rate / SECOND)
+		count.starved++;
+	while (free_count && count.begun < opt.connections) {
+		if (opt.rate && count.begun >= (now - start) * opt.rate / SECOND + 1)
+			return;
+		if (opt.at_once && count.active >= opt.at_once)
+			return;
+		conn_begin();
+	}
+}
+
+/* Lets the standing connections send that are due. Time that passed while none was there is not made up for. */
+static void run_take_turns(uint64_t now)
+{
+	static uint64_t next;
+
+	if (next + 100 * MS < now)
+		next = now;
+	for (; next <= now && turn_count; next += SECOND / opt.request_rate) {
+		struct conn *c = &slots[turns[turn_first]];
+
+		turn_first = (turn_first + 1) % opt.parallel;
+		turn_count--;
+		c->queued = false;
+		if (c->state == STANDING && conn_request(c))
+			conn_advance(c);
+	}
+}
+
+/* Whether a request is still unanswered. */
+static bool run_talking(void)
+{
+	for (unsigned long i = 0; i < opt.parallel; i++)
+		if (slots[i].state == TALKING)
+			return true;
+	return false;
+}
+
+/* Whether it is time to end; standing connections get two seconds for the replies that are under way. */
+static bool run_over(uint64_t now, uint64_t limit)
+{
+	static uint64_t ended;
+
+	if (!interrupted && now < limit)
+		return count.finished >= opt.connections;
+	if (!opt.request_rate)
+		return true;
+	if (!ended)
+		ended = now;
+	return now > ended + 2 * SECOND || !run_talking();
+}
+
+static void run_abandon(void)
+{
+	for (unsigned long i = 0; i < opt.parallel; i++)
+		if (slots[i].state == HOLDING || slots[i].state == STANDING)
+			conn_finish(&slots[i]);
+		else if (slots[i].state != IDLE)
+			conn_fail(&slots[i], FAIL_UNFINISHED, "the time limit came first");
+}
+
+/* Does what is due by the clock. */
+static void run_tick(uint64_t start, uint64_t now)
+{
+	static uint64_t checked;
+
+	if (!interrupted)
+		run_begin_more(start, now);
+	if (opt.request_rate && !interrupted)
+		run_take_turns(now);
+	if (now - checked > 50 * MS) {
+		run_check_deadlines(now);
+		checked = now;
+	}
+}
+
+/* Runs until every connection is over or the time is; returns the nanoseconds it took. */
+static uint64_t run(void)
+{
+	uint64_t start = now_ns(), limit = start + opt.time_limit * SECOND, now = start, reported = start;
+	struct epoll_event events[256];
+
+	while (!run_over(now, limit)) {
+		int n;
+
+		run_tick(start, now);
+		n = epoll_wait(poller, events, (int)(sizeof(events) / sizeof(*events)),
+		               opt.rate || opt.request_rate ? 1 : 20);
+		for (int i = 0; i < n; i++)
+			conn_event(events[i].data.ptr, events[i].events);
+		now = now_ns();
+		if (asked) {
+			asked = 0;
+			print_report(now - reported);
+			reported = now;
+			count.handshakes.count = count.replies.count = 0;
+		}
+	}
+	run_abandon();
+	return now - start;
 }
 
 /* ---- set-up ----------------------------------------------------------------------------------------- */
 
 static void on_signal(int number)
 {
-	(void)number;
-	interrupted = 1;
+	if (number == SIGUSR1)
+		asked = 1;
+	else
+		interrupted = 1;
 }
 
 static void setup_target(void)
@@ -839,6 +955,7 @@ static void setup_slots(void)
 	}
 	slots = must_realloc(NULL, opt.parallel * sizeof(*slots));
 	free_slots = must_realloc(NULL, opt.parallel * sizeof(*free_slots));
+	turns = must_realloc(NULL, opt.parallel * sizeof(*turns));
 	memset(slots, 0, opt.parallel * sizeof(*slots));
 	for (free_count = 0; free_count < opt.parallel; free_count++) {
 		slots[free_count].fd = -1;
@@ -858,8 +975,10 @@ static void teardown(void)
 	}
 	free(slots);
 	free(free_slots);
+	free(turns);
 	free(count.handshakes.us);
 	free(count.replies.us);
+	SSL_SESSION_free(newest);
 	SSL_CTX_free(context);
 	freeaddrinfo(target);
 	close(poller);
@@ -872,9 +991,11 @@ static const char usage[] =
 	"  --requests N          on each (1)           --pipeline N      of them in one write (1)\n"
 	"  --size BYTES          of a request          --rate N          new connections a second, at most\n"
 	"  --hold SECONDS        keep each open after its last reply\n"
+	"  --at-once N           so many at most between connect and last reply; those that are held are not counted\n"
+	"  --request-rate N      all stay, and take turns in sending N requests a second; SIGTERM ends it, SIGUSR1 reports\n"
 	"  --tls 1.2|1.3         default: the best     --ciphers LIST    for TLS 1.2\n"
 	"  --cert FILE --key FILE --ca FILE --sni NAME\n"
-	"  --resume              each slot resumes its last session\n"
+	"  --resume              each slot resumes its last session, a new slot the newest one\n"
 	"  --kill-percent N      break so many connections at a random byte of their handshake\n"
 	"  --drip                send one byte in a segment\n"
 	"  --plain               TCP without TLS\n"
@@ -901,10 +1022,12 @@ static const struct setting settings[] = {
 	{"ciphers", .text = &opt.ciphers},
 	{"connections", .number = &opt.connections, .low = 1, .high = 10000000},
 	{"parallel", .number = &opt.parallel, .low = 1, .high = MAX_PARALLEL},
-	{"requests", .number = &opt.requests, .low = 1, .high = 10000000},
+	{"requests", .number = &opt.requests, .low = 0, .high = 10000000},
 	{"pipeline", .number = &opt.pipeline, .low = 1, .high = 1000},
 	{"size", .number = &opt.size, .low = 0, .high = MAX_MESSAGE},
 	{"rate", .number = &opt.rate, .low = 0, .high = 1000000},
+	{"at-once", .number = &opt.at_once, .low = 0, .high = MAX_PARALLEL},
+	{"request-rate", .number = &opt.request_rate, .low = 0, .high = 1000000},
 	{"kill-percent", .number = &opt.kill_percent, .low = 0, .high = 100},
 	{"hold", .number = &opt.hold, .low = 0, .high = 3600},
 	{"time-limit", .number = &opt.time_limit, .low = 1, .high = 3600},
@@ -958,6 +1081,7 @@ int main(int argc, char **argv)
 	setup_options(argc, argv);
 	sigaction(SIGINT, &stop, NULL);
 	sigaction(SIGTERM, &stop, NULL);
+	sigaction(SIGUSR1, &stop, NULL);
 	random_state = opt.seed * UINT64_C(0x9E3779B97F4A7C15);
 	run_id = now_ns() ^ (uint64_t)getpid() << 40;
 	setup_target();

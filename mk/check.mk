@@ -104,7 +104,19 @@ soak: deps-check
 	@$(MAKE) all bench-programs
 	@nice -n 5 $(PYTHON) tools/soak.py --seconds $(SOAK_SECONDS) --folder $(BUILD)/soak
 
-# The load generator, for the tests and the benchmarks.
+# The benchmark: numbers, tables and pictures in build/bench. QUICK=1 measures the main rows in a few minutes, PARTS those
+# parts alone. make bench-doc puts what was measured into doc/performance.md.
+.PHONY: bench bench-doc
+bench:
+	@tools/deps.sh bench
+	@$(MAKE) all bench-programs
+	@$(PYTHON) bench/bench.py $(if $(QUICK),--quick) --out $(BUILD)/bench $(PARTS)
+	@$(PYTHON) bench/report.py --numbers $(BUILD)/bench/numbers.json --pictures $(BUILD)/bench
+
+bench-doc:
+	@$(PYTHON) bench/report.py --numbers $(BUILD)/bench/numbers.json --doc doc >/dev/null
+
+# The programs for the tests and the benchmark: the load generator and those that it compares with.
 .PHONY: bench-programs
 bench-programs: $(patsubst bench/%.c,$(BUILD)/%,$(wildcard bench/*.c))
 

@@ -4,6 +4,7 @@
 #
 #   deps.sh run       what building and running need
 #   deps.sh check     also what the tests need
+#   deps.sh bench     also what the benchmark compares with and draws with
 #   deps.sh deb       what building the Debian package needs
 #   deps.sh package   also what its tests need
 #   deps.sh systems   what the tests in other Debian systems need here
@@ -16,6 +17,7 @@ SYSTEMS="debootstrap debian-archive-keyring piuparts"
 CHECK="$PACKAGE libcmocka-dev cppcheck clang clang-format libclang-rt-dev valgrind
 	gnutls-bin libwolfssl-dev sslscan testssl.sh sip-tester baresip-core curl procps
 	kamailio-websocket-modules kamailio-extra-modules kamailio-utils-modules"
+BENCH="haproxy python3-matplotlib linux-perf"
 
 # Some releases of Debian do not have these; what needs them is skipped there.
 MAY_LACK="libwolfssl-dev"
@@ -31,11 +33,11 @@ missing_of() {
 	done
 }
 
-# Installing the host must not start a server on this machine: for the time of the installation, and where the
+# Installing the host or haproxy must not start a server on this machine: for the time of the installation, and where the
 # machine has no rule of its own, service scripts are told to stay still.
 install_packages() {
 	local rule=/usr/sbin/policy-rc.d
-	if [ ! -e "$rule" ] && ! is_installed kamailio; then
+	if [ ! -e "$rule" ] && { ! is_installed kamailio || [[ " $* " == *" haproxy "* ]]; }; then
 		trap "rm -f $rule" EXIT
 		printf '#!/bin/sh\nexit 101\n' >"$rule"
 		chmod 755 "$rule"
@@ -56,6 +58,7 @@ offered() {
 case ${1:-} in
 run) wanted=$RUN ;;
 check) wanted="$RUN $CHECK" ;;
+bench) wanted="$RUN $CHECK $BENCH" ;;
 deb) wanted="$RUN $DEB" ;;
 package) wanted="$RUN $PACKAGE" ;;
 systems) wanted="$SYSTEMS" ;;
@@ -65,7 +68,7 @@ install) # called by itself, with the rights to do it
 	exit
 	;;
 *)
-	echo "usage: deps.sh run|check|deb|package|systems" >&2
+	echo "usage: deps.sh run|check|bench|deb|package|systems" >&2
 	exit 2
 	;;
 esac
