@@ -512,12 +512,22 @@ static EVP_PKEY *parse_key(const struct blob *b, const char *password)
 	return key;
 }
 
+/* How the packaged module names a key of an engine or a provider. */
+static bool in_hardware(const char *path)
+{
+	return strncmp(path, "/engine:", strlen("/engine:")) == 0 || strncmp(path, "/uri:", strlen("/uri:")) == 0;
+}
+
 static int load_key(struct item *item, const struct files *files, const struct tls_origin *from,
                     struct tls_report *r)
 {
 	struct tls_key *key = (struct tls_key *)item;
 	struct blob b;
 
+	if (in_hardware(files->main)) {
+		problem(r, from, files->main, "keys in hardware are not served; name a file");
+		return -1;
+	}
 	if (read_file(files->main, &b, from, r) != 0)
 		return -1;
 	key->parsed = parse_key(&b, files->password);

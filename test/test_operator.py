@@ -155,6 +155,13 @@ def test_files_of_other_habits(host, certs, change):
         os.unlink(path)
 
 
+@pytest.mark.parametrize("key", ["/engine:my_label", "/engine:pkcs11:token=T;object=K", "/uri:pkcs11:token=T"])
+def test_key_in_hardware(host, certs, key):
+    """Where the packaged module takes a key from a device, the error says that this one does not."""
+    host.write("tls.cfg", text(certs, private_key=f'"{key}"'))
+    refuses(host, ": private_key: ", key, "keys in hardware are not served")
+
+
 def test_weak_certificate_is_named(host, certs):
     """It is the certificate that OpenSSL finds too weak: the setting of that is named, and its file."""
     weak = [host.path("weak.pem"), host.path("weak.key")]

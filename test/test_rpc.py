@@ -1,8 +1,10 @@
 """What operators ask over RPC, beside the packaged module's answers; the dry run; the host's own check, -c."""
 
+import json
 import os
 import re
 import subprocess
+import urllib.request
 
 import pytest
 
@@ -22,7 +24,7 @@ request_route {
 	exit;
 }
 """
-UDP, TLS = "udp:127.0.0.1", "tls:127.0.0.1"
+UDP, TLS, TCP = "udp:127.0.0.1", "tls:127.0.0.1", "tcp:127.0.0.1"
 MOVING = {"src_port", "dst_port", "timeout", "timestamp", "ct_wq_size"}
 
 
@@ -253,6 +255,44 @@ def test_kill_of_nothing(host):
     assert "99999" in host.rpc_error("tls.kill", 99999)
     assert "tls.list" in host.rpc_error("tls.kill")
     assert "404" in kamcmd(host, "tls.kill", "99999")
+
+
+HTTP = """
+request_route {
+	sl_send_reply("200", "OK");
+	exit;
+}
+
+event_route[xhttp:request] {
+	jsonrpc_dispatch();
+}
+"""
+
+
+@pytest.mark.long
+def test_list_of_many(start_host, certs, load):
+    """A thousand connections are listed over HTTP; where they do not fit, that is said, and nothing breaks."""
+    host = start_host.make(listen=(UDP, TLS, TCP), modparams=certs.server_ec.params(), modules=["ctl.so", "xhttp.so"], script=HTTP,
+                           settings={"tcp_max_connections": 4096, "tcp_accept_no_cl": "yes"}, shm_mb=256)
+    host.modparams.update({"ctl": {"binrpc": "unix:" + host.path("ctl")},
+                           "jsonrpcs": {"transport": 5, "dgram_socket": host.path("rpc")}})
+    host.start()
+    held = load.start(host.port(), connections=1000, parallel=1000, rate=400, hold=60, timeout=60, time_limit=100)
+    try:
+        wait_for(lambda: host.open_tls() >= 1000, 60, "a thousand connections")
+        ask = json.dumps({"jsonrpc": "2.0", "method": "tls.list", "id": 1}).encode()
+        with urllib.request.urlopen(f"http://127.0.0.1:{host.port(TCP)}/RPC", ask, timeout=20) as answer:
+            found = json.load(answer)["result"]
+        assert len({c["id"] for c in found}) == len({c["src_port"] for c in found}) >= 1000
+        assert "too big" in kamcmd(host, "tls.list") and not kamcmd(host, "tls.list", "nobody")
+        assert len(host.rpc("tls.list", str(found[0]["src_ip"]) + "x")) == 0
+        with connect(host.port()) as client:
+            assert client.ask().status == 200
+    finally:
+        held.kill()
+        held.communicate()
+    host.wait_no_connections(30)
+    host.stop()
 
 
 # -- tls.domains -------------------------------------------------------------------------------------------
