@@ -377,6 +377,7 @@ def test_100_idle_reloads_are_flat(host, certs):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 def test_100_reloads_under_traffic(start_host, certs, load):
     """New connections, killed ones, TLS relayed to TLS, and a reload every few milliseconds: no one is failed."""
     host = make(start_host, certs, tcp_children=8, shm_mb=256)
@@ -398,8 +399,8 @@ def test_100_reloads_under_traffic(start_host, certs, load):
                         assert client.ask(headers=[f"X-Target: {to.uri()}"]).status == 200
 
             with Background(relay, threads=2, pause=0.02):
-                killed = load.start(host.port(), connections=1500, parallel=50, kill_percent=50, rate=300, time_limit=90)
-                clean = load.start(host.port(), connections=1500, parallel=50, resume=True, rate=300, time_limit=90)
+                killed = load.start(host.port(), connections=1500, parallel=50, kill_percent=50, rate=300, time_limit=200)
+                clean = load.start(host.port(), connections=1500, parallel=50, resume=True, rate=300, time_limit=200)
                 for round_ in range(100):
                     reload_once(round_)
                     threading.Event().wait(0.02)
