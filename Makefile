@@ -4,6 +4,7 @@
 #   make run          a demonstration server with it, which proves itself with one request
 #   make check        all tests
 #   make bench        speed and memory beside the packaged module, haproxy and OpenSSL alone; QUICK=1 for the main rows
+#   make diet         every block that an idle connection keeps in shared memory
 #   make soak         everything at once for SOAK_SECONDS (an hour), with a report and a picture
 #   make check-hosts  the same in other Debian systems, made below build (as root)
 #   make check-deb    the Debian package in a Debian 12 and a Debian 13, made below build (as root)

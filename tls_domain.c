@@ -577,7 +577,9 @@ void tls_domain_close(struct tls_domain_use *use, SSL *ssl)
 {
 	if (ssl == NULL)
 		return;
+	tls_heap_hold();
 	SSL_free(ssl);
+	tls_heap_let_go();
 	__atomic_sub_fetch(&use->domain->connections, 1, __ATOMIC_RELAXED);
 	use->domain = NULL;
 }

@@ -435,10 +435,22 @@ static void log_step(const struct tls_connection *t)
 	    SSL_state_string_long(t->ssl));
 }
 
+/* What the peer has sent beside its certificate: it is in the verified chain, which stays, or was of no use. */
+static void drop_sent_chain(SSL *ssl)
+{
+	STACK_OF(X509) *chain = SSL_get_peer_cert_chain(ssl);
+
+	tls_mem_enter();
+	while (sk_X509_num(chain) > 0)
+		X509_free(sk_X509_pop(chain));
+	tls_mem_leave();
+}
+
 static void established(struct tcp_connection *c, struct tls_connection *t)
 {
 	struct peer_name peer;
 
+	drop_sent_chain(t->ssl);
 	t->phase = TLS_PHASE_ESTABLISHED;
 	t->deadline_set = false;
 	tls_crowd_leave(t->crowd);

@@ -66,7 +66,7 @@ ifneq ($(filter unit-programs asan-programs tsan-programs $(BUILD)/unit/% $(BUIL
 $(eval $(call unit_rules,$(BUILD)/unit,))
 $(eval $(call unit_rules,$(BUILD)/asan,$(SANITIZERS)))
 $(eval $(call unit_rules,$(BUILD)/tsan,-fsanitize=thread))
-$(foreach t,$(UNIT_TESTS),$(eval LINKS := $(call links,test/unit/$(t).c)) \
+$(foreach t,$(UNIT_TESTS) diet,$(eval LINKS := $(call links,test/unit/$(t).c)) \
 	$(eval $(call unit_program,$(BUILD)/unit,$(t),$(filter %.c,$(LINKS)),$(filter-out %.c,$(LINKS)),)) \
 	$(eval $(call unit_program,$(BUILD)/asan,$(t),$(filter %.c,$(LINKS)),$(filter-out %.c,$(LINKS)),$(SANITIZERS))) \
 	$(eval $(call unit_program,$(BUILD)/tsan,$(t),$(filter %.c,$(LINKS)),$(filter-out %.c,$(LINKS)),-fsanitize=thread)))
@@ -90,6 +90,12 @@ fuzz: $(FUZZERS:%=$(BUILD)/fuzz/%)
 	$(foreach f,$(FUZZERS),mkdir -p $(BUILD)/fuzz/found/$(f) && $(BUILD)/fuzz/$(f) -max_total_time=$(FUZZ_SECONDS) -timeout=60 \
 		-artifact_prefix=$(BUILD)/fuzz/$(f)- $(addprefix -dict=,$(wildcard test/fuzz/$(f:fuzz_%=%).dict)) \
 		$(BUILD)/fuzz/found/$(f) test/fuzz/corpus/$(f:fuzz_%=%) &&) true
+
+# What an idle connection keeps in shared memory, block by block (doc/design.md).
+.PHONY: diet
+diet: deps-check
+	@$(MAKE) -s $(BUILD)/unit/diet
+	@$(BUILD)/unit/diet
 
 .SECONDARY:
 .PHONY: unit-programs asan-programs tsan-programs
