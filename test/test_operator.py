@@ -271,11 +271,11 @@ def test_stop_while_it_reloads(start_host, certs):
                     host.rpc("tls.check", timeout=5)
 
         reloads = Background(again, threads=1)
-        wait_for(lambda: host.rpc("tls.info")["generation"] > 2 + turn, 10, "reloads")
+        wait_for(lambda: host.rpc("tls.info")["generation"] > 2 + turn, 60, "reloads")
         host.first_pids = host.pids()
         began = time.monotonic()
         host.stop()
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 30, "the host had to be ended by its exit_timeout"
         stopping.append(True)
         reloads.stop()
         host.close()
