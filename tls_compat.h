@@ -12,6 +12,7 @@
 #include <openssl/opensslv.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 #if OPENSSL_VERSION_NUMBER < 0x30000000L
 #error "OpenSSL 3.0 or newer is needed: older ones have no library contexts"
@@ -113,6 +114,13 @@ static inline void tls_compat_compress_certificates(SSL_CTX *ctx)
 
 /* The host's main program has it, but no header. */
 extern int config_check __attribute__((weak));
+
+/* Numbers of pseudo-variables. */
+#if VERSIONVAL >= 6000000
+typedef long tls_compat_pv_number;
+#else
+typedef int tls_compat_pv_number;
+#endif
 
 /* Whether the host was started with -c: it only parses its configuration and ends. */
 static inline bool tls_compat_config_check(void)
@@ -225,6 +233,22 @@ extern int tls_connection_match_domain;
 #else
 #define TLS_COMPAT_MATCH_HOOKS
 #endif
+
+/*
+ * What the host shows of C, an outgoing connection: the name and the id that the script chose (NULL: none). They stay the module's, which takes
+ * them back with two NULL before it frees them.
+ */
+static inline void tls_compat_show_choice(struct tcp_connection *c, char *server_name, char *server_id)
+{
+#if VERSIONVAL >= 6001000
+	c->cinfo.server_name = (str){server_name, server_name != NULL ? (int)strlen(server_name) : 0};
+	c->cinfo.server_id = (str){server_id, server_id != NULL ? (int)strlen(server_id) : 0};
+#else
+	(void)c;
+	(void)server_name;
+	(void)server_id;
+#endif
+}
 
 static inline bool tls_compat_host_asks(void)
 {

@@ -334,8 +334,10 @@ int tls_server_open(struct tcp_connection *c, int sock)
 	}
 	c->extra_data = t;
 	tls_list_add(t);
-	if (t->role == TLS_CLIENT)
+	if (t->role == TLS_CLIENT) {
+		tls_compat_show_choice(c, t->server_name, t->server_id);
 		tls_reuse_add(t);
+	}
 	return 0;
 }
 
@@ -346,6 +348,7 @@ void tls_server_clean(struct tcp_connection *c)
 	if (t == NULL || atomic_load(&shared->ending))
 		return;
 	c->extra_data = NULL;
+	tls_compat_show_choice(c, NULL, NULL);
 	tls_list_remove(t);
 	tls_reuse_remove(t);
 	tls_crowd_leave(t->crowd);

@@ -24,6 +24,8 @@ import subprocess
 import tempfile
 import time
 
+import pytest
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(HERE)
 DEFAULT_MODULES = ["kex.so", "sl.so", "pv.so", "textops.so", "xlog.so", "jsonrpcs.so"]
@@ -117,6 +119,12 @@ def host_version():
 def host_program():
     """The path of the installed host."""
     return shutil.which("kamailio", path="/usr/sbin:/usr/local/sbin:" + os.defpath)
+
+
+def need_messages_of(size):
+    """Skips a test where the host takes no messages of so many bytes."""
+    if size > limits().get("msg_recv_max_size", size):
+        pytest.skip(f"this host takes messages of {limits()['msg_recv_max_size']} bytes at the most")
 
 
 def limits():

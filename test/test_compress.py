@@ -181,7 +181,19 @@ def hang_up(*hosts):
             with contextlib.suppress(AssertionError):  # gone with its other end
                 host.rpc("tls.kill", connection["id"])
         host.wait_no_connections()
-    return tuple(host.rpc("tls.info")["shared_bytes"] for host in hosts)
+    return tuple(still(host) for host in hosts)
+
+
+def still(host):
+    """The bytes when they have stopped changing: a connection that is no longer listed is still being freed."""
+    last = [None]
+
+    def unchanged():
+        last.append(host.rpc("tls.info")["shared_bytes"])
+        return last[-1] == last[-2]
+
+    wait_for(unchanged, 10, "memory to settle", 0.1)
+    return last[-1]
 
 
 # -- on ---------------------------------------------------------------------------------------------------------

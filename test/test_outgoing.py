@@ -6,7 +6,7 @@ import time
 import pytest
 
 import sip
-from host import Port, wait_for
+from host import Port, need_messages_of, wait_for
 from peers import Peer, UdpClient, client_context, Client, connect, server_context, sipp_options
 
 # X-Target says where to; "stateless" in X-How uses forward(), else tm relays.
@@ -125,6 +125,7 @@ def test_sips(host, peer):
 @pytest.mark.parametrize("size", [16385, 20430, 60000, 70000, 150000])
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 def test_big_messages(host, peer, version, size):
+    need_messages_of(size + 500)
     to = peer(version=version)
     with connect(host.port()) as client:
         assert client.ask(headers=headers(to)).status == 200
@@ -137,6 +138,7 @@ def test_big_messages(host, peer, version, size):
 @pytest.mark.parametrize("size", [60000, 150000])
 def test_big_message_as_first_of_a_connection(host, peer, size):
     """It waits for the handshake as a whole, even when it is larger than con_ct_wq_max, 64 KB by default."""
+    need_messages_of(size + 500)
     to = peer()
     with connect(host.port()) as client:
         data = sip.request(size=size, headers=headers(to))

@@ -74,7 +74,8 @@ def kinds(host):
     """{name: "integer" or "string"} of the group, as the host describes it."""
     lines = [line.split(": ") for line in host.rpc("cfg.list", "tls")]
     help_of = {name: host.rpc("cfg.help", "tls", name) for _, name in lines}
-    return {name: re.search(r"parameter type is (\w+)", str(text)).group(1) for name, text in help_of.items()}
+    return {name: text["type"] if isinstance(text, dict) else re.search(r"parameter type is (\w+)", str(text)).group(1)
+            for name, text in help_of.items()}  # a structure from 6.1 on
 
 
 def test_names_and_types_of_the_packaged_module(module_host, certs, shared):

@@ -11,6 +11,7 @@ import warnings
 import pytest
 
 import sip
+from host import need_messages_of
 from peers import (Client, Closed, baresip_registers, client_context, connect, gnutls_client, openssl_client, refused)
 
 ECHO = """
@@ -203,6 +204,7 @@ def certificate_sent(received):
 @pytest.mark.parametrize("size", [350, 16383, 16384, 16385, 20430, 65536, 70000, 200000])
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 def test_big_requests(host, version, size):
+    need_messages_of(size)
     with connect(host.port(), version) as client:
         data = sip.request(size=size)
         assert len(data) == size
@@ -217,6 +219,7 @@ def test_big_requests(host, version, size):
 @pytest.mark.parametrize("size", [16385, 20430, 50000, 100000])
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 def test_big_replies(host, version, size):
+    need_messages_of(size + 500)
     with connect(host.port(), version) as client:
         body = bytes(range(33, 123)) * (size // 90)
         answer = client.ask(method="MESSAGE", body=body, headers=["Content-Type: text/plain"])

@@ -6,6 +6,7 @@ import hashlib
 import pytest
 
 import sip
+from host import need_messages_of
 from peers import connect
 from ws import WsClient, client_context, ws_connect
 
@@ -75,6 +76,7 @@ def test_big_messages(host, version, size):
 @pytest.mark.parametrize("size", [65536, 70000, 200000])
 def test_more_than_the_host_takes(host, size):
     """The host's websocket module takes 65,534 bytes in a frame: more is refused in words (1009), never truncated."""
+    need_messages_of(size + 500)
     with ws_connect(host.port()) as client:
         client.say(sip.request(transport="WSS", via="client.invalid", size=size))
         opcode, reason = client.hear_frame()

@@ -3,7 +3,8 @@
 # right to do it, when they are all there.
 #
 #   deps.sh run       what building and running need
-#   deps.sh check     also what the tests need
+#   deps.sh core      also what the tests against the server need, without those that need more
+#   deps.sh check     also what all tests need
 #   deps.sh bench     also what the benchmark compares with and draws with
 #   deps.sh deb       what building the Debian package needs
 #   deps.sh package   also what its tests need
@@ -14,9 +15,10 @@ RUN="make gcc libc6-dev libssl-dev zlib1g-dev netbase kamailio openssl python3"
 DEB="debhelper"
 PACKAGE="$DEB lintian python3-pytest python3-pytest-timeout python3-cryptography kamailio-tls-modules"
 SYSTEMS="debootstrap debian-archive-keyring piuparts"
-CHECK="$PACKAGE libcmocka-dev cppcheck clang clang-format libclang-rt-dev valgrind
-	gnutls-bin libwolfssl-dev sslscan testssl.sh sip-tester baresip-core curl procps
-	kamailio-websocket-modules kamailio-extra-modules kamailio-utils-modules"
+CORE="python3-pytest python3-pytest-timeout python3-cryptography gnutls-bin sip-tester curl procps binutils
+	kamailio-tls-modules kamailio-websocket-modules kamailio-extra-modules kamailio-utils-modules"
+CHECK="$PACKAGE $CORE libcmocka-dev cppcheck clang clang-format libclang-rt-dev valgrind
+	libwolfssl-dev sslscan testssl.sh baresip-core"
 BENCH="haproxy python3-matplotlib linux-perf"
 
 # Some releases of Debian do not have these; what needs them is skipped there.
@@ -57,6 +59,7 @@ offered() {
 
 case ${1:-} in
 run) wanted=$RUN ;;
+core) wanted="$RUN $CORE" ;;
 check) wanted="$RUN $CHECK" ;;
 bench) wanted="$RUN $CHECK $BENCH" ;;
 deb) wanted="$RUN $DEB" ;;
@@ -68,7 +71,7 @@ install) # called by itself, with the rights to do it
 	exit
 	;;
 *)
-	echo "usage: deps.sh run|check|bench|deb|package|systems" >&2
+	echo "usage: deps.sh run|core|check|bench|deb|package|systems" >&2
 	exit 2
 	;;
 esac

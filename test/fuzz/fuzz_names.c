@@ -57,7 +57,8 @@ int pv_get_strval(struct sip_msg *msg, pv_param_t *param, pv_value_t *res, str *
 	abort();
 }
 
-int pv_get_strintval(struct sip_msg *msg, pv_param_t *param, pv_value_t *res, str *value, int number)
+int pv_get_strintval(struct sip_msg *msg, pv_param_t *param, pv_value_t *res, str *value,
+                     tls_compat_pv_number number)
 {
 	abort();
 }
