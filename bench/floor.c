@@ -40,7 +40,7 @@ struct pair {
 };
 
 static struct options {
-	const char *cert, *key, *cert2, *key2, *tls, *groups, *client_groups, *sigalgs;
+	const char *cert, *key, *cert2, *key2, *tls, *groups, *client_groups, *sigalgs, *suites;
 	unsigned long connections, requests, size, tickets;
 	bool resume, keep_buffers, stateful, count;
 } opt = {.tls = "1.3", .connections = 500, .requests = 1, .size = 400, .tickets = 1};
@@ -367,6 +367,8 @@ static void setup_server(void)
 	SSL_CTX_set_options(server_ctx, SSL_OP_CIPHER_SERVER_PREFERENCE);
 	if (opt.groups && SSL_CTX_set1_groups_list(server_ctx, opt.groups) != 1)
 		die("--groups %s is not known", opt.groups);
+	if (opt.suites && SSL_CTX_set_ciphersuites(server_ctx, opt.suites) != 1)
+		die("--suites %s is not known", opt.suites);
 	if (opt.sigalgs && SSL_CTX_set1_sigalgs_list(server_ctx, opt.sigalgs) != 1)
 		die("--sigalgs %s is not known", opt.sigalgs);
 }
@@ -411,6 +413,7 @@ static const struct setting settings[] = {
 	{"groups", .text = &opt.groups},
 	{"client-groups", .text = &opt.client_groups},
 	{"sigalgs", .text = &opt.sigalgs},
+	{"suites", .text = &opt.suites},
 	{"connections", .number = &opt.connections, .low = 1, .high = 10000000},
 	{"requests", .number = &opt.requests, .low = 0, .high = 10000000},
 	{"size", .number = &opt.size, .low = 1, .high = MAX_SIZE},
@@ -428,7 +431,7 @@ static const char usage[] =
 	"  --tls 1.2|1.3         (1.3)                 --resume          each connection resumes the one before\n"
 	"  --connections N       (500)                 --requests N      on each (1)\n"
 	"  --size BYTES          of a request (400)    --tickets N       after a handshake (1)\n"
-	"  --groups LIST --sigalgs LIST                of the server; --client-groups LIST of the client\n"
+	"  --groups LIST --sigalgs LIST --suites LIST  of the server; --client-groups LIST of the client\n"
 	"  --cert2 FILE --key2 FILE                    a second certificate of another kind\n"
 	"  --stateful            sessions in the server's memory, no tickets\n"
 	"  --keep-buffers        idle connections keep their buffers (the module lets go of them)\n"
