@@ -53,7 +53,7 @@ static void wipe(void *p, size_t size)
 #ifdef __SANITIZE_THREAD__ /* ten times slower */
 #define KILLS 10
 #else
-#define KILLS 60
+#define KILLS 30
 #endif
 #define DEATHS 10 /* in each scene */
 
@@ -187,7 +187,7 @@ static int set_up(void **state)
 	memset(&tls_heap, 0, sizeof(tls_heap));
 	last_cache = 0;
 	leased = NULL;
-	alarm(120);
+	alarm(280);
 	return tls_heap_start(&source);
 }
 
