@@ -238,15 +238,15 @@ extern int tls_connection_match_domain;
  * What the host shows of C, an outgoing connection: the name and the id that the script chose (NULL: none). They stay the module's, which takes
  * them back with two NULL before it frees them.
  */
-static inline void tls_compat_show_choice(struct tcp_connection *c, char *server_name, char *server_id)
+static inline void tls_compat_show_choice(struct tcp_connection *c, char *name, char *id)
 {
 #if VERSIONVAL >= 6001000
-	c->cinfo.server_name = (str){server_name, server_name != NULL ? (int)strlen(server_name) : 0};
-	c->cinfo.server_id = (str){server_id, server_id != NULL ? (int)strlen(server_id) : 0};
+	c->cinfo.server_name = (str){name, name != NULL ? (int)strlen(name) : 0};
+	c->cinfo.server_id = (str){id, id != NULL ? (int)strlen(id) : 0};
 #else
 	(void)c;
-	(void)server_name;
-	(void)server_id;
+	(void)name;
+	(void)id;
 #endif
 }
 

@@ -435,16 +435,16 @@ static int build_in_scope(void *arg)
 {
 	struct build_job *job = arg;
 	struct tls_generation *previous = tls_generation_pin();
-	unsigned group = previous != NULL && previous->group == 1 ? 2 : 1;
+	unsigned chosen = previous != NULL && previous->group == 1 ? 2 : 1;
 	int count = 0;
 
 	for (const struct tls_section *s = job->cfg->sections; s != NULL; s = s->next)
 		count++;
 	ERR_clear_error(); /* what somebody left there must not look like ours */
-	tls_heap_choose_group(group);
+	tls_heap_choose_group(chosen);
 	job->g = new_generation(count, previous);
 	if (job->g != NULL) {
-		job->g->group = group;
+		job->g->group = chosen;
 		job->g->number = previous != NULL ? previous->number + 1 : 1;
 		watch_config(job);
 		build_domains(job, previous);
