@@ -47,6 +47,16 @@ def machine_idle():
     return (int(words[4]) + int(words[5])) / os.sysconf("SC_CLK_TCK")
 
 
+def answering(target, kind):
+    """Waits until a process that was just started serves this kind of connection, and ends it if it does not."""
+    try:
+        wait_for(lambda: LOAD(target.port(kind), host=target.address(kind), connections=1, parallel=1, time_limit=5)["ok"], 20,
+                 f"{target.name} to answer")
+    except BaseException:
+        target.__exit__(None, None, None)
+        raise
+
+
 class Server:
     """The host with a module."""
 
@@ -160,7 +170,7 @@ class Proxy:
         with open(os.path.join(self.folder, "log"), "wb") as log:
             self.process = subprocess.Popen([HAPROXY, "-db", "-f", os.path.join(self.folder, "haproxy.cfg")],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        wait_for(lambda: LOAD(self.port("ec"), connections=1, parallel=1, time_limit=5)["ok"], 10, "haproxy to answer")
+        answering(self, "ec")
         return self
 
     def __exit__(self, *_):
@@ -208,7 +218,7 @@ class Bare:
 
     def __enter__(self):
         self.process = subprocess.Popen(self.words, stdin=subprocess.DEVNULL)
-        wait_for(lambda: LOAD(self.port("rsa"), connections=1, parallel=1, time_limit=5)["ok"], 10, "bare to answer")
+        answering(self, "rsa")
         self.listening = 7  # three standard ones, the poller's, three that listen
         return self
 
