@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  */
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -25,8 +26,9 @@ int tls_verify_note(int ok, X509_STORE_CTX *store)
 
 	if (ok == 1)
 		return 1;
-	if (x != NULL) /* escapes what is not printable */
-		X509_NAME_oneline(X509_get_subject_name(x), subject, sizeof(subject));
+	if (x != NULL && /* escapes what is not printable */
+	    X509_NAME_oneline(X509_get_subject_name(x), subject, sizeof(subject)) == NULL)
+		snprintf(subject, sizeof(subject), "unreadable");
 	ERR_raise_data(ERR_LIB_SSL, SSL_R_CERTIFICATE_VERIFY_FAILED, "%s at depth %d, subject %s",
 	               X509_verify_cert_error_string(X509_STORE_CTX_get_error(store)),
 	               X509_STORE_CTX_get_error_depth(store), subject);
@@ -89,7 +91,8 @@ static const char *host_of_uri(const char *uri, size_t size, size_t *host_size)
 {
 	const char *host = uri + 4, *end = uri + size, *p;
 
-	if (size <= 4 || strncasecmp(uri, "sip:", 4) != 0 || memchr(host, '@', size - 4) != NULL)
+	if (size <= 4 || strncasecmp(uri, "sip:", 4) != 0 || memchr(host, '@', size - 4) != NULL ||
+	    memchr(uri, '\0', size) != NULL)
 		return NULL;
 	p = host;
 	if (*p == '[')

@@ -80,9 +80,10 @@ FUZZ := $(patsubst test/fuzz/fuzz_%.c,%,$(wildcard test/fuzz/fuzz_*.c))
 FUZZERS := $(FUZZ:%=fuzz_%)
 FUZZ_SECONDS := 60
 
+# -Wno-shadow: clang takes a parameter for a shadow of what the host declares, where gcc, which compiles the same sources, does not.
 $(BUILD)/fuzz/%: test/fuzz/%.c $(wildcard *.h tls_*.c test/fuzz/program.* test/unit/*.[ch]) $(BUILD)/obj/flags
 	@mkdir -p $(@D)
-	clang -std=gnu11 -g -O1 $(WARNINGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -I. \
+	clang -std=gnu11 -g -O1 $(WARNINGS) -Wno-shadow -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -I. \
 		@$(HOST_CFLAGS) -o $@ $(filter %.c,$< $(call links,$<)) $(filter-out %.c,$(call links,$<))
 
 .PHONY: fuzz

@@ -160,6 +160,63 @@ static void check_url(X509 *x)
 	REQUIRE(at == end);
 }
 
+/* ---- whom a certificate is for. OpenSSL's own functions know all but URIs, and take more names than ours */
+
+/* Whether one of its URIs has NAME in it. */
+static bool in_uri(X509 *x, const char *name)
+{
+	GENERAL_NAMES *names = alt_names(x);
+	bool found = false;
+
+	for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+		const ASN1_STRING *s = usable_name(sk_GENERAL_NAME_value(names, i), GEN_URI);
+		char uri[300];
+
+		if (s == NULL || ASN1_STRING_length(s) >= (int)sizeof(uri))
+			continue;
+		snprintf(uri, sizeof(uri), "%.*s", ASN1_STRING_length(s), ASN1_STRING_get0_data(s));
+		found |= strcasestr(uri, name) != NULL;
+	}
+	GENERAL_NAMES_free(names);
+	return found;
+}
+
+static bool is_host_of(X509 *x, const char *name, const char *more)
+{
+	char text[300];
+
+	snprintf(text, sizeof(text), "%s%s", name, more);
+	return X509_check_host(x, text, 0, X509_CHECK_FLAG_NO_WILDCARDS, NULL) == 1;
+}
+
+/* Addresses can be written in many ways: one in a URI is left to the tests. */
+static bool is_address(const char *name)
+{
+	unsigned char ip[16];
+
+	return inet_pton(AF_INET, name, ip) == 1 || inet_pton(AF_INET6, name, ip) == 1;
+}
+
+static void check_question(X509 *x, const uint8_t *bytes, size_t size)
+{
+	bool brackets = size > 2 && bytes[0] == '[' && bytes[size - 1] == ']';
+	char name[256];
+
+	if (!tls_verify_names(x, (const char *)bytes, size))
+		return;
+	REQUIRE(size > 0 && memchr(bytes, 0, size) == NULL);
+	snprintf(name, sizeof(name), "%.*s", (int)size - 2 * brackets, bytes + brackets);
+	if (name[0] != '\0' && name[1] != '\0' && name[strlen(name) - 1] == '.')
+		name[strlen(name) - 1] = '\0';
+	for (const char *c = name; *c != '\0'; c++)
+		if ((unsigned char)*c > 0x7f)
+			return;
+	if (is_address(name))
+		REQUIRE(X509_check_ip_asc(x, name, 0) == 1 || in_uri(x, "sip:"));
+	else
+		REQUIRE(in_uri(x, name) || is_host_of(x, name, "") || is_host_of(x, name, "."));
+}
+
 /* ---- certificates made as an input says */
 
 /* What is left of it. */
@@ -172,6 +229,11 @@ struct maker {
 	GENERAL_NAMES *names;
 	bool raw;            /* has an extension of which nobody knows what it holds */
 	int usable[GEN_RID]; /* names, by kind */
+	struct {
+		const uint8_t *bytes;
+		int size;
+	} questions[8]; /* is it for this one? */
+	int asked;
 };
 
 static const int fields[] = {
@@ -242,8 +304,16 @@ static void make_time(struct maker *m, int kind, const uint8_t *bytes, int size)
 	at->type = kind / 2 % 2 != 0 ? V_ASN1_GENERALIZEDTIME : V_ASN1_UTCTIME;
 }
 
+static void make_question(struct maker *m, int kind, const uint8_t *bytes, int size)
+{
+	if (m->asked == COUNT(m->questions))
+		return;
+	m->questions[m->asked].bytes = bytes;
+	m->questions[m->asked++].size = size;
+}
+
 static void (*const makers[])(struct maker *m, int kind, const uint8_t *bytes, int size) = {
-	make_subject, make_alt_name, make_issuer, make_extension, make_serial, make_time,
+	make_subject, make_alt_name, make_issuer, make_extension, make_serial, make_time, make_question,
 };
 
 static void run_instructions(struct maker *m, struct input in)
@@ -286,6 +356,8 @@ static void check(X509 *x, const struct maker *m)
 	ask_everything(x);
 	check_url(x);
 	check_log(x);
+	for (int i = 0; m != NULL && i < m->asked; i++)
+		check_question(x, m->questions[i].bytes, (size_t)m->questions[i].size);
 	for (int kind = GEN_EMAIL; m != NULL && !m->raw && kind < GEN_RID; kind++)
 		if (kind == GEN_EMAIL || kind == GEN_DNS || kind == GEN_URI || kind == GEN_IPADD)
 			REQUIRE(count_of(&v, kind) == m->usable[kind]);

@@ -89,6 +89,8 @@ struct run {
 	const uint8_t *at, *end; /* of the program */
 	size_t peer_said, we_said;
 	int steps;
+	bool disturbed; /* by more than how the wire is cut into pieces */
+	bool stood;     /* both ends had finished their handshakes */
 };
 
 static struct run run;
@@ -136,7 +138,7 @@ static void run_on(unsigned argument)
 
 static void peer_says(unsigned argument)
 {
-	if (SSL_is_init_finished(run.peer->ssl))
+	if (SSL_is_init_finished(run.peer->ssl) && !run.to_us->closed)
 		say(run.peer, &run.peer_said, argument * argument);
 }
 
@@ -228,6 +230,7 @@ static void end_wire(unsigned argument)
 {
 	run.to_us->closed = true;
 	run.to_us->broken = argument > 200;
+	run.disturbed |= run.to_us->broken;
 	run.ours->told_early = argument % 2 == 1;
 }
 
@@ -235,12 +238,12 @@ static void peer_acts(unsigned argument)
 {
 	SSL *ssl = run.peer->ssl;
 
-	if (!SSL_is_init_finished(ssl) || SSL_get_shutdown(ssl) != 0)
+	if (!SSL_is_init_finished(ssl) || SSL_get_shutdown(ssl) != 0 || run.to_us->closed)
 		return;
 	switch (argument % 4) {
 	case 0: SSL_key_update(ssl, SSL_KEY_UPDATE_REQUESTED); break;
-	case 1: SSL_renegotiate(ssl); break;
-	case 2: SSL_renegotiate_abbreviated(ssl); break;
+	case 1: run.disturbed |= SSL_renegotiate(ssl) == 1; break;
+	case 2: run.disturbed |= SSL_renegotiate_abbreviated(ssl) == 1; break;
 	case 3: ends_finish(run.peer); return;
 	}
 	SSL_do_handshake(ssl);
@@ -323,13 +326,21 @@ static void run_short(unsigned argument)
 	fake_memory_fail_at(argument + 1, false);
 }
 
-/* What it is mostly about stands more than once. */
-static void (*const instructions[])(unsigned argument) = {
-	run_on,       step_us,     step_peer,        peer_says,  we_say,       change_byte,
-	insert_bytes, end_wire,    peer_acts,        set_buffer, remove_bytes, append_bytes,
-	repeat_bytes, pass_time,   change_settings,  step_us,    run_short,    change_late_byte,
-	step_peer,    change_byte, become_websocket, run_on,     keep_message, we_say_last,
-	stall,        be_reset,    kill_connection,  run_low,
+/* What it is mostly about stands more than once. What disturbs nothing may not end a connection. */
+static const struct {
+	void (*run)(unsigned argument);
+	bool disturbs;
+} instructions[] = {
+	{run_on, false},      {step_us, false},     {step_peer, false},
+	{peer_says, false},   {we_say, false},      {change_byte, true},
+	{insert_bytes, true}, {end_wire, false},    {peer_acts, false},
+	{set_buffer, false},  {remove_bytes, true}, {append_bytes, true},
+	{repeat_bytes, true}, {pass_time, true},    {change_settings, true},
+	{step_us, false},     {run_short, true},    {change_late_byte, true},
+	{step_peer, false},   {change_byte, true},  {become_websocket, false},
+	{run_on, false},      {keep_message, true}, {we_say_last, true},
+	{stall, true},        {be_reset, true},     {kill_connection, true},
+	{run_low, true},
 };
 
 #define INSTRUCTIONS (sizeof(instructions) / sizeof(instructions[0]))
@@ -420,12 +431,29 @@ static void run_instructions(void)
 	while (run.at < run.end) {
 		uint8_t what = next_byte(), argument = next_byte();
 
-		instructions[what % INSTRUCTIONS](argument);
+		run.disturbed |= instructions[what % INSTRUCTIONS].disturbs;
+		instructions[what % INSTRUCTIONS].run(argument);
+		run.stood |= ends_established(run.ours) && ends_established(run.peer);
 		check_stream(run.ours, run.peer_said);
 		check_stream(run.peer, run.we_said);
 		if (run.ours->failed)
 			break; /* the host closes it now */
 	}
+}
+
+/* Whatever has been said comes, unless something came between. */
+static void check_delivery(void)
+{
+	if (run.disturbed || !run.stood)
+		return;
+	run.ours->piece = run.peer->piece = 0;
+	run.ours->c.req.b_size = END_BUFFER_MAX - 1;
+	ends_run(&run.ends);
+	REQUIRE(run.ours->message_size == run.peer_said);
+	if (run.to_us->closed)
+		return; /* and nobody need listen any more */
+	REQUIRE(!run.ours->failed && !run.peer->failed);
+	REQUIRE(run.peer->message_size == run.we_said);
 }
 
 /* A peer that could write lines of its own into the log could hide what it does. */
@@ -447,6 +475,7 @@ static void run_once(const uint8_t *data, size_t size, bool server)
 	choose_settings(data[0], data[1]);
 	begin(peer, server, (data[1] & RESUMED) != 0);
 	run_instructions();
+	check_delivery();
 	ends_close(&run.ends);
 	fake_memory_fail_at(0, false);
 	fake_memory_pretend_left(0);
