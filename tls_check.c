@@ -68,9 +68,10 @@ int tls_check_start(int (*start_all)(void))
 	if (!tls_compat_config_check())
 		return 0;
 	start = start_all;
-	OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL); /* else it may be cleaned up before our turn comes */
-	if (on_exit(check, NULL) == 0)
+	if (OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL) ==
+	        1 && /* else it may be cleaned up before our turn comes */
+	    on_exit(check, NULL) == 0)
 		return 0;
-	LM_ERR("no memory for a handler of the process's end\n");
+	LM_ERR("no memory for what -c is to do at the process's end\n");
 	return -1;
 }

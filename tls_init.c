@@ -335,8 +335,7 @@ static int lock_wakes_child(CRYPTO_RWLOCK *lock)
 
 	if (pipe(pipe_fd) != 0)
 		return -1;
-	CRYPTO_THREAD_write_lock(lock);
-	pid = fork();
+	pid = CRYPTO_THREAD_write_lock(lock) == 1 ? fork() : -1;
 	if (pid == 0) {
 		if (write(pipe_fd[1], &byte, 1) == 1 && CRYPTO_THREAD_write_lock(lock) == 1)
 			_exit(CRYPTO_THREAD_unlock(lock) == 1 ? 0 : 1);
@@ -344,7 +343,7 @@ static int lock_wakes_child(CRYPTO_RWLOCK *lock)
 	}
 	if (pid > 0 && read(pipe_fd[0], &byte, 1) == 1)
 		wait_until_asleep(pid);
-	CRYPTO_THREAD_unlock(lock);
+	CRYPTO_THREAD_unlock(lock); /* that it worked is what the child proves */
 	if (pid > 0)
 		result = reap(pid);
 	close(pipe_fd[0]);

@@ -80,7 +80,10 @@ static long bio_ctrl(BIO *bio, int command, long number, void *pointer)
 
 int tls_io_start(void)
 {
-	method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "host connection");
+	int type = BIO_get_new_index();
+
+	if (type != -1)
+		method = BIO_meth_new(type | BIO_TYPE_SOURCE_SINK, "host connection");
 	if (method != NULL && BIO_meth_set_read_ex(method, bio_read) == 1 &&
 	    BIO_meth_set_write_ex(method, bio_write) == 1 && BIO_meth_set_ctrl(method, bio_ctrl) == 1)
 		return 0;

@@ -27,6 +27,7 @@ struct answer {
 	void *fields;
 	const char *filter; /* NULL: everything */
 	bool full;          /* the transport takes no more */
+	bool short_of_memory;
 };
 
 #define PUT(a, ...)                                             \
@@ -51,9 +52,16 @@ static void begin_struct(struct answer *a)
 		a->full = true;
 }
 
+static void no_memory(rpc_t *rpc, void *ctx)
+{
+	rpc->fault(ctx, 500, "No memory for the answer");
+}
+
 static void end_answer(const struct answer *a)
 {
-	if (a->full)
+	if (a->short_of_memory)
+		no_memory(a->rpc, a->ctx);
+	else if (a->full)
 		a->rpc->fault(a->ctx, 500,
 		              "Too much for one answer here; give a text, and only what contains it is listed");
 }
@@ -61,11 +69,6 @@ static void end_answer(const struct answer *a)
 static bool wanted(const struct answer *a, const char *text)
 {
 	return a->filter == NULL || strstr(text, a->filter) != NULL;
-}
-
-static void no_memory(rpc_t *rpc, void *ctx)
-{
-	rpc->fault(ctx, 500, "No memory for the answer");
 }
 
 /* ---- tls.reload, tls.check */
@@ -352,35 +355,50 @@ static void rpc_list(rpc_t *rpc, void *ctx)
 
 /* ---- tls.domains */
 
-/* Adds what BIO holds as a text, and empties it. */
-static void add_text(struct answer *a, const char *name, BIO *bio)
+/* Adds what PRINT writes about CERTIFICATE as a text. */
+static void add_text(struct answer *a, const char *name, bool (*print)(BIO *bio, const X509 *certificate),
+                     const X509 *certificate)
 {
+	BIO *bio = BIO_new(BIO_s_mem());
 	char *text;
 
-	BIO_write(bio, "", 1);
-	BIO_get_mem_data(bio, &text);
-	PUT(a, "s", name, tls_text_clean(text));
-	(void)BIO_reset(bio);
+	if (bio != NULL && !print(bio, certificate) && BIO_reset(bio) == 1)
+		BIO_puts(bio, "unreadable");
+	if (bio != NULL && BIO_write(bio, "", 1) == 1 && BIO_get_mem_data(bio, &text) > 0)
+		PUT(a, "s", name, tls_text_clean(text));
+	else
+		a->short_of_memory = true;
+	BIO_free(bio);
 }
 
-/* Every alternative name of CERTIFICATE, with a comma between. */
-static void print_names(BIO *bio, const X509 *certificate)
+static bool print_subject(BIO *bio, const X509 *certificate)
 {
-	GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
-
-	for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
-		BIO_puts(bio, i > 0 ? ", " : "");
-		GENERAL_NAME_print(bio, sk_GENERAL_NAME_value(names, i));
-	}
-	GENERAL_NAMES_free(names);
+	return X509_NAME_print_ex(bio, X509_get_subject_name(certificate), 0,
+	                          XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB) >= 0;
 }
 
+/* Every alternative name, with a comma between. */
+static bool print_names(BIO *bio, const X509 *certificate)
+{
+	int found;
+	GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, &found, NULL);
+	bool printed = names != NULL || found == -1; /* -1: there are none */
+
+	for (int i = 0; printed && i < sk_GENERAL_NAME_num(names); i++)
+		printed = (i == 0 || BIO_puts(bio, ", ") > 0) &&
+		          GENERAL_NAME_print(bio, sk_GENERAL_NAME_value(names, i)) == 1;
+	GENERAL_NAMES_free(names);
+	return printed;
+}
+
+/* -1: expired, be it by an hour; or nobody can say. */
 static int days_left(const X509 *certificate)
 {
-	int days = 0, seconds = 0;
+	int days, seconds;
 
-	ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(certificate));
-	return seconds < 0 && days == 0 ? -1 : days; /* -1: expired, be it by an hour */
+	if (ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(certificate)) != 1)
+		return -1;
+	return seconds < 0 && days == 0 ? -1 : days;
 }
 
 /* Names of the fields for a domain's first and second certificate. */
@@ -393,19 +411,13 @@ static const struct certificate_fields {
 
 static void add_certificate(struct answer *a, const struct certificate_fields *field, const X509 *certificate)
 {
-	BIO *bio = BIO_new(BIO_s_mem());
 	const EVP_PKEY *key = X509_get0_pubkey(certificate);
 	const char *type = key != NULL ? EVP_PKEY_get0_type_name(key) : NULL;
 
-	if (bio == NULL)
-		return;
-	X509_NAME_print_ex(bio, X509_get_subject_name(certificate), 0, XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB);
-	add_text(a, field->subject, bio);
-	print_names(bio, certificate);
-	add_text(a, field->names, bio);
+	add_text(a, field->subject, print_subject, certificate);
+	add_text(a, field->names, print_names, certificate);
 	PUT(a, "s", field->key, type != NULL ? type : "unknown");
 	PUT(a, "dd", field->bits, key != NULL ? EVP_PKEY_get_bits(key) : 0, field->days, days_left(certificate));
-	BIO_free(bio);
 	ERR_clear_error();
 }
 
@@ -434,8 +446,8 @@ static void rpc_domains(rpc_t *rpc, void *ctx)
 	struct answer a = begin_answer(rpc, ctx);
 	struct tls_generation *g = tls_generation_pin();
 
-	for (struct tls_domain *d = g != NULL ? tls_domain_next(g, NULL) : NULL; d != NULL && !a.full;
-	     d = tls_domain_next(g, d))
+	for (struct tls_domain *d = g != NULL ? tls_domain_next(g, NULL) : NULL;
+	     d != NULL && !a.full && !a.short_of_memory; d = tls_domain_next(g, d))
 		if (wanted(&a, d->name))
 			add_domain(&a, d);
 	tls_generation_unpin(g);

@@ -744,7 +744,8 @@ static void warn_of_age(const X509_CRL *crl, const struct place *at)
 
 	if (end == NULL || X509_cmp_current_time(end) > 0)
 		return;
-	X509_NAME_oneline(X509_CRL_get_issuer(crl), issuer, sizeof(issuer));
+	if (X509_NAME_oneline(X509_CRL_get_issuer(crl), issuer, sizeof(issuer)) == NULL)
+		snprintf(issuer, sizeof(issuer), "an unreadable name");
 	tls_report_add(
 		at->r, TLS_WARNING, at->from->file, at->from->line, at->from->setting,
 		"%s: the list of %s has expired: every certificate of that authority is refused until a current "
@@ -868,8 +869,11 @@ static int load_trust(struct item *item, const struct files *files, const struct
 		return -1;
 	if (files->crl != NULL && add_file(trust, files->crl, &crls, &from[2], r) != 0)
 		return -1;
-	if (files->crl != NULL)
-		X509_STORE_set_flags(trust->anchors, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+	if (files->crl != NULL &&
+	    X509_STORE_set_flags(trust->anchors, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL) != 1) {
+		crypto_problem(r, from, files->crl, "the lists cannot be put to use");
+		return -1;
+	}
 	return 0;
 }
 
