@@ -1,6 +1,7 @@
-/* links: BENCH -Wl,--wrap=CRYPTO_set_mem_functions -Wl,--wrap=nanosleep */
+/* links: BENCH tls_rpc.c tls_select.c test/unit/asker.c -Wl,--wrap=CRYPTO_set_mem_functions -Wl,--wrap=nanosleep -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc -Wl,--wrap=strdup */
 /*
- * test_faults.c - every allocation of shared memory fails in turn: alone, and with all that come after it
+ * test_faults.c - every allocation of shared memory fails in turn: alone, and with all that come after it; where work needs private
+ * memory, every allocation of that too
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
@@ -29,6 +30,7 @@
 
 #include <cmocka.h>
 
+#include "asker.h"
 #include "bench.h"
 #include "ends.h"
 #include "fake_host.h"
@@ -143,6 +145,61 @@ int __wrap_CRYPTO_set_mem_functions(CRYPTO_malloc_fn m, CRYPTO_realloc_fn r, CRY
 	real_malloc = m;
 	real_realloc = r;
 	return __real_CRYPTO_set_mem_functions(noting_malloc, noting_realloc, f);
+}
+
+/* ---- private memory, the module's and OpenSSL's: libc's functions as they are called from here */
+
+static struct {
+	long asked, fail_at; /* 0: none */
+	bool forever;
+} private;
+
+static bool note_site(void);
+
+static bool private_fails(void)
+{
+	private.asked++;
+	if (private.fail_at == 0 || private.asked < private.fail_at ||
+	    (private.asked > private.fail_at && !private.forever))
+		return false;
+	note_site();
+	return true;
+}
+
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__real_realloc(void *old, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+char *__real_strdup(const char *s);
+char *__wrap_strdup(const char *s);
+
+void *__wrap_malloc(size_t size)
+{
+	return private_fails() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+	return private_fails() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *old, size_t size)
+{
+	return private_fails() ? NULL : __real_realloc(old, size);
+}
+
+char *__wrap_strdup(const char *s)
+{
+	return private_fails() ? NULL : __real_strdup(s);
+}
+
+static void private_fail_at(long n, bool forever)
+{
+	private.asked = 0;
+	private.fail_at = n;
+	private.forever = forever;
 }
 
 /* The lock proof need not take its time in each of many starts. */
@@ -472,6 +529,58 @@ static bool watch(void)
 	return strstr(fake_host_log(), "serves new connections") != NULL;
 }
 
+/* ---- what operators and scripts ask */
+
+static int answers; /* that a script gets when nothing fails */
+
+/* About a connection with certificates on both sides and a name. */
+static void begin_questions(void)
+{
+	int i;
+
+	ends_port = CERTIFICATE_REQUIRED;
+	ends_server_name = "example.org";
+	if (!ends_open(&e, NULL, NULL) || !ends_shake(&e, "question"))
+		abort();
+	ends_server_name = NULL;
+	for (i = 0; answers == 0 && i < 2; i++)
+		answers = asker_script(&e.server.c);
+}
+
+static bool ask_script(void)
+{
+	bool all = asker_script(&e.server.c) == answers;
+
+	ends_close(&e);
+	return all;
+}
+
+/* Commands that only look, on all there is and on some of it. */
+static bool give_commands(void)
+{
+	bool all = true;
+
+	for (const char *const *name = asker_commands(); *name != NULL; name++)
+		if (strcmp(*name, "tls.reload") != 0 && strcmp(*name, "tls.kill") != 0)
+			all = asker_command(*name, NULL, 0) && asker_command(*name, "127.0.0.1", 0) && all;
+	ends_close(&e);
+	return all;
+}
+
+static bool give_reload(void)
+{
+	return asker_command("tls.reload", NULL, 0);
+}
+
+static bool give_kill(void)
+{
+	bool killed = asker_command("tls.kill", NULL, e.server.c.id);
+
+	killed = killed && e.server.told_to_close;
+	ends_close(&e);
+	return killed;
+}
+
 /* A configuration of which nothing is left from earlier runs. */
 static void renew(void)
 {
@@ -488,28 +597,67 @@ struct scenario {
 		void);           /* before and after each run, so that what is there can be compared; NULL: nothing */
 	void (*begin)(void); /* what comes before the run itself, NULL: nothing */
 	bool (*run)(void);   /* returns whether it worked; leaves nothing open */
+	bool private;        /* it is private memory that fails */
+	bool quiet;          /* it need not say why it failed: whoever asked sees it */
 };
 
 static const struct scenario scenarios[] = {
-	{"TLS 1.3", NULL, NULL, connect_any},
-	{"TLS 1.2 with RSA key exchange", renew, NULL, connect_rsa},
-	{"TLS 1.3 with client certificate", NULL, NULL, connect_with_certificate},
-	{"TLS 1.2 with client certificate", NULL, NULL, connect_with_certificate_old},
-	{"name and profile", renew, NULL, connect_with_choices},
-	{"resumption, TLS 1.3", NULL, get_session_13, resume_13},
-	{"resumption, TLS 1.2", NULL, get_session_12, resume_12},
-	{"reading and writing, TLS 1.3", NULL, begin_13, exchange},
-	{"reading and writing, TLS 1.2", NULL, begin_12, exchange},
-	{"closing, TLS 1.3", NULL, begin_13, close_politely},
-	{"closing, TLS 1.2", NULL, begin_12, close_politely},
-	{"stranger", NULL, NULL, refuse_stranger},
-	{"rubbish", NULL, NULL, send_rubbish},
-	{"queueing", NULL, NULL, let_much_wait},
-	{"reload", renew, touch_all, reload},
-	{"reload without changes", renew, NULL, reload},
-	{"check", renew, touch_all, check},
-	{"watching files", renew, touch_all, watch},
+	{"TLS 1.3", .run = connect_any},
+	{"TLS 1.2 with RSA key exchange", .settle = renew, .run = connect_rsa},
+	{"TLS 1.3 with client certificate", .run = connect_with_certificate},
+	{"TLS 1.2 with client certificate", .run = connect_with_certificate_old},
+	{"name and profile", .settle = renew, .run = connect_with_choices},
+	{"resumption, TLS 1.3", .begin = get_session_13, .run = resume_13},
+	{"resumption, TLS 1.2", .begin = get_session_12, .run = resume_12},
+	{"reading and writing, TLS 1.3", .begin = begin_13, .run = exchange},
+	{"reading and writing, TLS 1.2", .begin = begin_12, .run = exchange},
+	{"closing, TLS 1.3", .begin = begin_13, .run = close_politely},
+	{"closing, TLS 1.2", .begin = begin_12, .run = close_politely},
+	{"stranger", .run = refuse_stranger},
+	{"rubbish", .run = send_rubbish},
+	{"queueing", .run = let_much_wait},
+	{"reload", .settle = renew, .begin = touch_all, .run = reload},
+	{"reload without changes", .settle = renew, .run = reload},
+	{"check", .settle = renew, .begin = touch_all, .run = check},
+	{"watching files", .settle = renew, .begin = touch_all, .run = watch},
+	{"selects and variables", .begin = begin_questions, .run = ask_script, .quiet = true},
+	{"commands", .settle = renew, .begin = begin_questions, .run = give_commands, .quiet = true},
+	{"tls.reload", .settle = renew, .begin = touch_all, .run = give_reload},
+	{"tls.kill", .begin = begin_questions, .run = give_kill, .quiet = true},
+	{"selects and variables, private memory", .begin = begin_questions, .run = ask_script, .private = true,
+     .quiet = true},
+	{"commands, private memory", .begin = begin_questions, .run = give_commands, .private = true,
+     .quiet = true},
+	{"tls.reload, private memory", .settle = renew, .begin = touch_all, .run = give_reload, .private = true},
+	{"watching files, private memory", .settle = renew, .begin = touch_all, .run = watch, .private = true,
+     .quiet = true},
 };
+
+/* Of the memory that S is about. When private memory fails, the host's has nothing to do with it. */
+static void begin_run(const struct scenario *s, long n, enum way way)
+{
+	if (s->private)
+		private_fail_at(n, way != ONCE);
+	else
+		begin_failing(n, way);
+}
+
+/* Returns how many allocations there were. */
+static long end_run(const struct scenario *s)
+{
+	long asked = private.asked;
+
+	private_fail_at(0, false);
+	return s->private ? asked : end_failing();
+}
+
+/* Shared blocks and, when it is about them, private bytes of OpenSSL's. */
+static long held(const struct scenario *s)
+{
+	long blocks = bench_blocks();
+
+	return s->private ? blocks + tls_mem_private() : blocks;
+}
 
 /* Of COUNT allocations, the distance between those that fail; odd, so as not to be in step with what OpenSSL does in turn. */
 static long stride(long count, long runs)
@@ -582,18 +730,18 @@ static void check_heap(void)
 /* Returns how many blocks a run adds. */
 static long run_failing(const struct scenario *s, long n, enum way way)
 {
-	long before = bench_blocks();
+	long before = held(s);
 	bool worked;
 
 	if (s->begin != NULL)
 		s->begin();
 	fake_host_clear();
 	progress->site.line = 0;
-	begin_failing(n, way);
+	begin_run(s, n, way);
 	worked = s->run();
-	end_failing();
+	end_run(s);
 	progress->failed += !worked;
-	if (!worked && fake_host_log()[0] == '\0')
+	if (!worked && !s->quiet && fake_host_log()[0] == '\0')
 		complain("it failed without a word");
 	check_health(s);
 	if (s->settle != NULL)
@@ -601,7 +749,7 @@ static long run_failing(const struct scenario *s, long n, enum way way)
 #if HEAPED
 	check_heap();
 #endif
-	return bench_blocks() - before;
+	return held(s) - before;
 }
 
 /* What is made once and kept is not a leak: that is what each run adds to. */
@@ -633,9 +781,9 @@ static long count_allocations(const struct scenario *s)
 		s->settle();
 	if (s->begin != NULL)
 		s->begin();
-	begin_failing(0, ONCE);
+	begin_run(s, 0, ONCE);
 	worked = s->run() && worked;
-	count = end_failing();
+	count = end_run(s);
 	if (!worked)
 		complain("it does not even work with all memory there is");
 	if (s->settle != NULL)
@@ -688,7 +836,7 @@ static int in_child(void (*work)(const void *arg), const void *arg)
 
 static void run_scenario(const void *arg)
 {
-	if (bench_start(domains) != 0)
+	if (bench_start(domains) != 0 || asker_start() != 0)
 		abort();
 	fake_memory_spares = note_site;
 	run_all(arg);
