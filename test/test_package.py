@@ -102,7 +102,7 @@ def test_contents(deb):
     """The module, every page, the samples as this package wants them; nothing outside of /usr."""
     listed = run("dpkg-deb", "-c", deb)
     files = {line.split()[5][1:] for line in listed.splitlines() if line.startswith("-")}
-    pages = {f"{DOCUMENTS}/doc/{os.path.basename(name)}" for name in glob.glob(f"{TOP}/doc/*.md")}
+    pages = {f"{DOCUMENTS}/doc/{os.path.basename(name)}" for name in glob.glob(f"{TOP}/doc/*")}
     known = {MODULE, f"{DOCUMENTS}/README.md", f"{DOCUMENTS}/README.Debian", f"{DOCUMENTS}/copyright", f"{DOCUMENTS}/changelog.gz",
              f"{DOCUMENTS}/changelog.Debian.gz", f"{DOCUMENTS}/examples/tls.cfg", f"{DOCUMENTS}/examples/ser.cfg"} | pages
     assert files == known and len(pages) > 5
