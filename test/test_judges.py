@@ -128,6 +128,34 @@ def test_client_of_each_family(kinds, certs, wolfssl, version, kind, family):
     assert good and "SIP/2.0 200 OK" in output, output
 
 
+@pytest.fixture(scope="module")
+def old_hosts(module_host, certs):
+    """{kind of certificate: host that takes old phones}. Their versions need OpenSSL's security level 0."""
+    old = {"method": "TLSv1+", "cipher_list": "DEFAULT:@SECLEVEL=0"}
+    return {kind: module_host(tls_cfg=f"[server:default]\n{getattr(certs, 'server_' + kind).section(**old)}")
+            for kind in ("ec", "rsa", "chained")}
+
+
+def ask_old_openssl(port, version, ca):
+    flag = "-tls1" if version == "1.0" else "-tls1_1"
+    output = openssl_client(port, flag, "-cipher", "DEFAULT:@SECLEVEL=0", "-CAfile", ca, "-verify_return_error")
+    return "Verify return code: 0 (ok)" in output and f"Protocol  : TLSv{version.removesuffix('.0')}\n" in output, output
+
+
+def ask_old_gnutls(port, version, ca):
+    output = gnutls_client(port, "--x509cafile", ca, "--priority", f"LEGACY:-VERS-ALL:+VERS-TLS{version}")
+    return "The certificate is trusted" in output and f"(TLS{version}-" in output, output
+
+
+@pytest.mark.parametrize("family", [ask_old_openssl, ask_old_gnutls], ids=["openssl", "gnutls"])
+@pytest.mark.parametrize("kind", ["ec", "rsa", "chained"])
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_old_client_of_each_family(old_hosts, certs, version, kind, family):
+    """Where the operator asks for what is retired, it works. Debian's wolfSSL no longer has it, nor has Ed25519."""
+    good, output = family(old_hosts[kind].port(), version, certs.ca.cert)
+    assert good and "SIP/2.0 200 OK" in output, output
+
+
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 def test_wolfssl_client_with_a_certificate(start_host, certs, wolfssl, version):
     need_wolfssl(wolfssl)
