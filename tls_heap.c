@@ -104,7 +104,7 @@ static struct region *release(struct span *s)
 
 /*
  * S is HELD, nobody's current, and has free slots: it is listed, or when all are free, made the spare one or
- * released.
+ * released. It may still tell of an old list, left by a holder that died.
  */
 static struct region *settle(struct class *class, struct span *s, unsigned k)
 {
@@ -116,7 +116,8 @@ static struct region *settle(struct class *class, struct span *s, unsigned k)
 		return NULL;
 	}
 	if (listed)
-		unlist_span(s);
+		ring_remove(&s->link);
+	s->listed = 0;
 	if (class->spare != NULL)
 		return release(s);
 	class->spare = s;
