@@ -349,9 +349,9 @@ void tls_server_clean(struct tcp_connection *c)
 		return;
 	c->extra_data = NULL;
 	tls_compat_show_choice(c, NULL, NULL);
+	tls_crowd_leave(t->crowd);
 	tls_list_remove(t);
 	tls_reuse_remove(t);
-	tls_crowd_leave(t->crowd);
 	tls_domain_close(&t->use, t->ssl);
 	tls_generation_unpin(t->generation);
 	tls_queue_clear(&t->queue);

@@ -546,8 +546,20 @@ class Host:
         return self.rpc("core.tcp_info")["opened_tls_connections"]
 
     def wait_no_connections(self, timeout=15):
-        """Waits until the host holds no TCP or TLS connection."""
+        """Waits until the host holds no TCP or TLS connection: it counts one no more when it is closed, the module when it is
+        freed, which is later when a worker has it."""
         wait_for(lambda: self.rpc("core.tcp_info")["opened_connections"] == 0, timeout, "the host to close its connections")
+        if "opened_connections" in self.tls_info():
+            wait_for(lambda: self.tls_info()["opened_connections"] == 0, timeout, "the module to free its connections")
+
+    def tls_info(self):
+        """What tls.info tells, an empty dict on a host without a TLS module."""
+        try:
+            return self.rpc("tls.info")
+        except HostError as e:
+            if "not found" not in str(e).lower():
+                raise
+            return {}
 
     def sockets(self):
         """Every socket inode that a process of the host holds: {inode: [pid, ...]}."""

@@ -288,22 +288,28 @@ def limited(module_host, certs):
                        modparams=certs.server_ec.params(max_handshakes_per_address=LIMIT, handshake_timeout=3))
 
 
+def kept(host):
+    """How many connections the module has, which refused ones never are."""
+    return host.tls_info()["opened_connections"]
+
+
 def places(host):
     """How many of 3 * LIMIT silent connections of the crowd's address are kept; they leave again."""
+    refusals = statistic(host, "connections_crowded")
     sockets = flood(host, 3 * LIMIT, source=CROWD)
-    kept = []
-    for s in sockets:
-        s.settimeout(0.3 if not kept else 0.02)
-        try:
-            s.recv(1)
-        except TimeoutError:
-            kept.append(s)
-        except OSError:
-            pass
+    wait_for(lambda: kept(host) + statistic(host, "connections_crowded") - refusals == 3 * LIMIT, 10, "the host to accept all")
+    count = kept(host)
     for s in sockets:
         s.close()
     host.wait_no_connections()
-    return len(kept)
+    return count
+
+
+def full(host, data):
+    """As many connections of the crowd's address as there are places, each with these bytes, and all taken."""
+    sockets = flood(host, LIMIT, data, CROWD)
+    wait_for(lambda: kept(host) == LIMIT, 10, "the host to accept all")
+    return sockets
 
 
 def from_crowd(host, version=None):
@@ -330,13 +336,13 @@ def ending_by_garbage(host):
 
 def ending_by_leaving(host):
     for data in (b"", client_hello()[:50], client_hello()):
-        for s in flood(host, LIMIT, data, CROWD):
+        for s in full(host, data):
             s.close()
         host.wait_no_connections()
 
 
 def ending_by_reset(host):
-    for s in flood(host, LIMIT, client_hello(), CROWD):
+    for s in full(host, client_hello()):
         reset(s)
 
 
@@ -346,8 +352,7 @@ def ending_by_timeout(host):
 
 
 def ending_by_kill(host):
-    sockets = flood(host, LIMIT, client_hello(), CROWD)
-    wait_for(lambda: len(host.connections()) == LIMIT, 5, "the connections")
+    sockets = full(host, client_hello())
     for entry in host.connections():
         host.rpc("tls.kill", entry["id"])
     for s in sockets:
