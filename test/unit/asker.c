@@ -193,7 +193,8 @@ int pv_get_strval(struct sip_msg *msg, pv_param_t *param, pv_value_t *value, str
 	return 0;
 }
 
-int pv_get_strintval(struct sip_msg *msg, pv_param_t *param, pv_value_t *value, str *text, int number)
+int pv_get_strintval(struct sip_msg *msg, pv_param_t *param, pv_value_t *value, str *text,
+                     tls_compat_pv_number number)
 {
 	return pv_get_strval(msg, param, value, text);
 }
