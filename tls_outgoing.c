@@ -13,6 +13,7 @@
 #include "core/action.h"
 #include "core/fmsg.h"
 #include "core/kemi.h"
+#include "core/receive.h"
 #include "core/route.h"
 #include "core/script_cb.h"
 #include "core/xavp.h"
@@ -25,11 +26,13 @@
 static const struct tls_options *options;
 static int event_route = -1;
 static char connect_id[ID_SIZE]; /* this process's, "": none */
+static unsigned local_number;    /* the host's last message number, when a local request's route chose the id; 0: another did */
 static bool script_chooses;      /* by tls_set_connect_server_id() */
 
 /*
  * Before the script runs for another message: an id that found no connection to open must not go to a stranger's. Not after a run: a
- * local request is sent when its event route is over.
+ * local request is sent when its event route is over. No callback tells of the next local request, but the host gives it a number
+ * before its route runs: forget_old_id().
  */
 static int forget_connect_id(struct sip_msg *msg, unsigned flags, void *arg)
 {
@@ -61,7 +64,21 @@ int tls_outgoing_set_id(const char *id, size_t length)
 	}
 	memcpy(connect_id, id, length);
 	connect_id[length] = '\0';
+	local_number = is_route_type(LOCAL_ROUTE) ? inc_msg_no() : 0;
 	return 0;
+}
+
+/* An id of a local request is forgotten once the host has given a number to another message. To ask for the last takes one. */
+static void forget_old_id(void)
+{
+	unsigned now;
+
+	if (connect_id[0] == '\0' || local_number == 0)
+		return;
+	now = inc_msg_no();
+	if (now != local_number + 1)
+		connect_id[0] = '\0';
+	local_number = now;
 }
 
 /* The field NAME of the xavp that xavp_cfg names; empty when it is not set. */
@@ -82,6 +99,7 @@ void tls_outgoing_wish(struct tls_wish *out)
 		name = from_xavp("server_name");
 		id = from_xavp("server_id");
 	}
+	forget_old_id();
 	if (connect_id[0] != '\0')
 		id = (str){connect_id, (int)strlen(connect_id)};
 	*out = (struct tls_wish){id.s, (size_t)id.len, name.s, (size_t)name.len};

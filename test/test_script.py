@@ -290,7 +290,6 @@ def test_local_request(host, peer):
     assert seen(chosen) == ("two", "two.test") and seen(other) == ("default", None)
 
 
-@pytest.mark.xfail(strict=True, reason="the host tells a module neither of the beginning nor of the end of a local request")
 def test_choice_of_a_local_request_is_forgotten(host, peer):
     """The id of a local request that opened nothing does not wait for the next one in that process."""
     standing, other = peer(), peer()
