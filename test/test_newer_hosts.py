@@ -1,12 +1,13 @@
 """What hosts from 6.0 and 6.1 on do that older ones do not: their own timeouts beside ours, threads in the main TCP process."""
 
 import concurrent.futures
+import subprocess
 import time
 
 import pytest
 
 import sip
-from host import host_version
+from host import host_program, host_version
 from peers import Peer, UdpClient, client_hello, connect, raw_exchange, server_context
 
 UDP, TLS = "udp:127.0.0.1", "tls:127.0.0.1"
@@ -133,3 +134,61 @@ def test_threads_and_clients(threaded):
                 assert client.ask(cseq=i + 1).status == 200
     raw_exchange(threaded.port(), b"no TLS at all, but long enough to be read as a record\r\n\r\n")
     threaded.check_alive()
+
+
+# -- what the host shows of a connection ---------------------------------------------------------------------------------
+
+CHOOSING = """
+request_route {
+	$xavp(choice=>server_name) = "a.chosen.test";
+	$xavp(choice[0]=>server_id) = "chosen-profile";
+	$ru = $hdr(X-Target);
+	forward();
+}
+"""
+
+
+def table_of_connections(host):
+    """Where the host's program keeps the address of its table of connections by their numbers."""
+    with open(f"/proc/{host.process.pid}/maps", encoding="ascii") as f:
+        base = min(int(line.split("-")[0], 16) for line in f if line.rstrip().endswith(host_program()))
+    symbols = subprocess.run(["readelf", "-sW", host_program()], stdout=subprocess.PIPE, text=True, check=True).stdout
+    return base + next(int(line.split()[1], 16) for line in symbols.splitlines() if line.endswith(" tcpconn_id_hash"))
+
+
+def places_of(host, number, *texts):
+    """Where in the host's struct of the connection with this number, the only one there is, each of the texts stands, as a
+    pointer and a length; None for one that does not."""
+    with open(f"/proc/{host.process.pid}/mem", "rb") as memory:
+        def read(address, size):
+            try:
+                memory.seek(address)
+                return memory.read(size)
+            except (OSError, OverflowError, ValueError):
+                return b""  # no such address
+
+        def number_at(address, size=8):
+            return int.from_bytes(read(address, size), "little")
+
+        start = number_at(number_at(table_of_connections(host)) + 8 * (number & 1023))
+        places = range(0, 512, 8)
+        return [next((at for at in places if number_at(start + at + 8, 4) == len(text) and
+                      read(number_at(start + at), len(text)) == text), None) for text in texts]
+
+
+@since((6, 1), "name and profile in what the host shows of a connection")
+def test_choice_is_shown_where_the_packaged_module_shows_it(start_host, certs):
+    """The host has two texts for it in its struct of a connection, and no command that prints them: so they are read from its
+    memory. With the packaged module they stand in the same places."""
+    found = {}
+    for module in ("packaged", "ours"):
+        with Peer(server_context(certs.server_ec)) as to:
+            profile = f"[client:127.0.0.1:{to.port}]\nmethod = TLSv1.2+\nserver_id = chosen-profile\n"
+            host = start_host(module=module, script=CHOOSING, modparams={"tls": {"xavp_cfg": "choice"}},
+                              tls_cfg=f"[server:default]\n{certs.server_ec.section()}[client:default]\n{profile}")
+            with UdpClient(host.port(UDP)) as udp:
+                assert udp.ask(headers=[f"X-Target: {to.uri()}"]).status == 200
+            number = next(c["id"] for c in host.connections() if c["src_port"] == to.port)
+            found[module] = places_of(host, number, b"a.chosen.test", b"chosen-profile")
+    assert None not in found["packaged"], found
+    assert found["ours"] == found["packaged"]

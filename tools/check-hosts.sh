@@ -10,7 +10,7 @@
 set -euo pipefail
 cd "${0%/*}/.."
 
-STAGES=${STAGES:-style unit asan fuzz server}
+STAGES=${STAGES:-style unit asan tsan fuzz server}
 DEPS=check
 if [ -n "${CORE:-}" ]; then
 	STAGES=server DEPS=core
