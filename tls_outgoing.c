@@ -26,8 +26,9 @@
 static const struct tls_options *options;
 static int event_route = -1;
 static char connect_id[ID_SIZE]; /* this process's, "": none */
-static unsigned local_number;    /* the host's last message number, when a local request's route chose the id; 0: another did */
-static bool script_chooses;      /* by tls_set_connect_server_id() */
+static unsigned
+	local_number; /* the host's last message number, when a local request's route chose the id; 0: another did */
+static bool script_chooses; /* by tls_set_connect_server_id() */
 
 /*
  * Before the script runs for another message: an id that found no connection to open must not go to a stranger's. Not after a run: a
