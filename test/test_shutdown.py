@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from host import processes_of_session, wait_for
+from host import HostError, processes_of_session, wait_for
 from peers import Peer, UdpClient, connect, server_context
 
 UDP = "udp:127.0.0.1"
@@ -201,12 +201,14 @@ def test_many_killed_at_once(start_host, certs, load):
 
 @pytest.mark.long
 def test_killed_while_it_reloads(start_host, certs, load):
-    """The process that builds a new configuration dies in the middle of it."""
-    for turn in range(3):
-        def config(pair):
-            return f"[server:default]\n{pair.section()}" + "".join(
-                f"[server:any]\n{pair.section(server_name=f'n{n}.test')}" for n in range(100))
+    """The process that builds a new configuration dies in the middle of it. On a busy machine it may be done before it can be
+    killed: such a turn has to end well, too, but does not count."""
+    def config(pair):
+        return f"[server:default]\n{pair.section()}" + "".join(
+            f"[server:any]\n{pair.section(server_name=f'n{n}.test')}" for n in range(200))
 
+    in_the_middle = 0
+    for turn in range(9):
         host = start_host(tls_cfg=config(certs.server_rsa), shm_mb=96)
         host.allow(*DYING)
         load_process = load.start(host.port(), connections=100000, parallel=30, time_limit=20)
@@ -214,13 +216,18 @@ def test_killed_while_it_reloads(start_host, certs, load):
             wait_busy(host)
             pid = next(pid for pid, name in host.pids().items() if "JSONRPC" in name.upper() or "datagram" in name)
             host.write("tls.cfg", config(certs.server_ec))
-            with pytest.raises(AssertionError):
-                host.rpc("tls.reload", timeout=0.002 * (turn + 1))
+            try:
+                host.rpc("tls.reload", timeout=0.002 * (turn % 3 + 1))
+            except HostError:
+                in_the_middle += 1
             os.kill(pid, signal.SIGKILL)
             assert end_of(host) < SECONDS
         finally:
             load_process.kill()
             load_process.communicate()
+        if in_the_middle == 3:
+            break
+    assert in_the_middle > 0, "every reload was done at once: the test says nothing"
 
 
 @pytest.mark.long
