@@ -59,7 +59,7 @@ class HostError(AssertionError):
     """The host did not do what a host must; the message carries the end of its log."""
 
 
-def wait_for(check, timeout=10.0, what="the expected state", interval=0.02):
+def wait_for(check, timeout=20.0, what="the expected state", interval=0.02):
     """Calls check() until it returns something true, and returns that; fails after `timeout` seconds."""
     end = time.monotonic() + timeout
     while True:
@@ -180,6 +180,12 @@ def process_stat(pid):
     return text[text.index("(") + 1:text.rindex(")")], text[text.rindex(")") + 2:].split()
 
 
+def process_seconds(pid):
+    """CPU time of one process, all its threads, those that have ended too."""
+    fields = process_stat(pid)[1]
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def processes_of_session(sid):
     """The processes of one session, by /proc: {pid: name}. Zombies are left out."""
     found = {}
@@ -287,7 +293,7 @@ class Host:
                                             cwd=self.dir, env=self.env, start_new_session=True)
         return self
 
-    def start(self, timeout=20):
+    def start(self, timeout=60):
         """Starts the host and waits until its last process runs and answers."""
         self.spawn()
         timeout *= 10 if self.wrapper else 1
@@ -319,7 +325,7 @@ class Host:
         last = "udp receiver" if not any(s.startswith(("tcp", "tls")) for s in self.listen) else "tcp main process"
         return any(last in n for n in names)
 
-    def refuses(self, timeout=20):
+    def refuses(self, timeout=60):
         """Starts a host that must not start; returns its log. Fails if it runs."""
         self.spawn()
         wait_for(lambda: self.process.poll() is not None or self._running(), timeout, "the host to end")
@@ -369,8 +375,8 @@ class Host:
             return
         except (AssertionError, OSError):
             pass
-        wait_for(self._end_all, 10, "the host's processes to end")
-        self.process.wait(10)
+        wait_for(self._end_all, 30, "the host's processes to end")
+        self.process.wait(30)
         for name in ("log", "rpc"):
             if os.path.exists(self.path(name)):
                 os.unlink(self.path(name))
@@ -385,7 +391,7 @@ class Host:
         names = dict(self.first_pids)
         self._stopped_at = len(self.log())
         if not busy:
-            self._rest(2)
+            self._rest(5)
         self.process.send_signal(signal.SIGTERM)
         try:
             status = self.process.wait(timeout * (5 if self.wrapper else 1))
@@ -421,8 +427,8 @@ class Host:
     def close(self):
         """Ends every process of the host, whatever its state, and removes its folder."""
         if self.process:
-            wait_for(self._end_all, 10, "the host's processes to end")
-            self.process.wait(10)
+            wait_for(self._end_all, 30, "the host's processes to end")
+            self.process.wait(30)
         for held in self._ports.values():
             if isinstance(held, Port):
                 held.release()
@@ -472,7 +478,7 @@ class Host:
         """The end of the log, for messages."""
         return "\n".join(self.log().splitlines()[-lines:])
 
-    def wait_log(self, pattern, timeout=10, since=0):
+    def wait_log(self, pattern, timeout=20, since=0):
         """Waits for a line that matches; returns the match."""
         return wait_for(lambda: re.search(pattern, self.log()[since:]), timeout, f"the log line {pattern!r}")
 
@@ -491,7 +497,7 @@ class Host:
                 raise AssertionError(f"the host's log has a line that it must not have:\n{line}")
             at += len(line)
 
-    def rpc(self, method, *params, timeout=10):
+    def rpc(self, method, *params, timeout=20):
         """One call over the host's JSON-RPC datagram socket; returns the result or raises HostError."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
             number = next(self._calls)
@@ -527,7 +533,7 @@ class Host:
         used, info = self.shm_used(), self.rpc("tls.info")
         return used - (info["shared_held"] - info["shared_bytes"] if "shared_held" in info else 0)
 
-    def shm_settled(self, limit, timeout=15):
+    def shm_settled(self, limit, timeout=30):
         """Waits until shm_live() is at most `limit` bytes; returns it, whether it got there or not."""
         end = time.monotonic() + timeout
         while True:
@@ -590,6 +596,10 @@ class Host:
                                       TCP_STATES.get(words[3], words[3])))
         return found
 
+    def wait_no_close_wait(self, timeout=20):
+        """Waits until no socket is left that its peer has closed."""
+        wait_for(lambda: not [s for s in self.tcp_states() if s[2] == "CLOSE_WAIT"], timeout, "no socket in CLOSE_WAIT")
+
     def open_to(self, *ports):
         """The host's sockets to these remote ports that it has not closed. A worker's cache of descriptors may keep
         one that is closed already (FIN_WAIT2) until the peer closes too; that is the host's way."""
@@ -602,6 +612,13 @@ class Host:
             with open(f"/proc/{pid}/schedstat", encoding="ascii") as f:
                 total += int(f.read().split()[0])
         return total / 1e9
+
+    def reload_seconds(self):
+        """CPU time of one tls.reload. On a machine with nothing else to do it is what the operator waits."""
+        pid = next(pid for pid, name in self.pids().items() if name == "JSONRPCS DATAGRAM")
+        before = process_seconds(pid)
+        self.rpc("tls.reload", timeout=60)
+        return process_seconds(pid) - before
 
     def private_kb(self):
         """Private memory of every process: {pid: KB}."""

@@ -1,6 +1,7 @@
 """Runs the load generator and reads its one line of counts."""
 
 import json
+import signal
 import subprocess
 
 
@@ -36,6 +37,12 @@ class Load:
             raise
         assert out.strip(), f"the load generator said nothing; status {process.returncode}: {err}"
         return json.loads(out.strip().splitlines()[-1])
+
+    @staticmethod
+    def interim(process):
+        """The counts so far of one that runs."""
+        process.send_signal(signal.SIGUSR1)
+        return json.loads(process.stdout.readline())
 
     def __call__(self, port, **options):
         options.setdefault("time_limit", 240)

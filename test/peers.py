@@ -19,7 +19,7 @@ import time
 import sip
 from host import Port, wait_for
 
-TIMEOUT = 10.0
+TIMEOUT = 20.0  # for what takes a small part of it on a machine that has nothing else to do
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
@@ -324,13 +324,16 @@ class Peer:
     garbage         sends bytes that are no TLS
     deaf            listens, but never accepts: its queue fills up
 
-    `delay` holds up the handshake for so many seconds; `ask_back` makes the peer send a request of its own after
+    With `gated` the handshake waits until open_gate(); `ask_back` makes the peer send a request of its own after
     its first reply, and keep the reply to it in `replies`.
     """
 
-    def __init__(self, context=None, behaviour="answer", address="127.0.0.1", code=200, delay=0.0, ask_back=False,
+    def __init__(self, context=None, behaviour="answer", address="127.0.0.1", code=200, gated=False, ask_back=False,
                  port=None):
-        self.context, self.behaviour, self.code, self.delay, self.ask_back = context, behaviour, code, delay, ask_back
+        self.context, self.behaviour, self.code, self.ask_back = context, behaviour, code, ask_back
+        self._gate = threading.Event()
+        if not gated:
+            self._gate.set()
         self.requests, self.replies, self.names, self.errors, self.peer_certs = [], [], [], [], []
         self.accepted, self.identities = 0, []
         self._held = port or Port()
@@ -387,8 +390,7 @@ class Peer:
 
     def _tls(self, conn):
         """The handshake; the TLS socket takes the plain one's place."""
-        if self.delay:
-            time.sleep(self.delay)
+        self._gate.wait(60)
         tls = self.context.wrap_socket(conn, server_side=True)
         with self._lock:
             self._open.discard(conn)
@@ -425,6 +427,10 @@ class Peer:
             tls.sendall(sip.reply(message, self.code))
         if self.ask_back and len(self.requests) == 1:
             tls.sendall(sip.request(via=f"{self.address}:{self.port}"))
+
+    def open_gate(self):
+        """Lets handshakes go on."""
+        self._gate.set()
 
     def drop_connections(self):
         """Ends every connection, but goes on listening."""
@@ -470,6 +476,7 @@ class Peer:
 
     def close(self):
         """Ends every connection and the threads."""
+        self.open_gate()
         with self._lock:
             self._closing, still_open = True, list(self._open)
         for s in [self.listener, *still_open]:
@@ -591,7 +598,7 @@ def gnutls_client(port, *options, message=None, address="127.0.0.1", timeout=TIM
     return _talk(words, message or sip.request(), rb"SIP/2\.0 \d+[\s\S]*\r?\n\r?\n|Fatal error|Handshake failed", timeout)
 
 
-def baresip_registers(port, ca, seconds=15):
+def baresip_registers(port, ca, seconds=40):
     """Runs the user agent baresip with one account over TLS until it is registered; returns its output."""
     path = program("baresip", "baresip-core")
     modules = next(p for p in ("/usr/lib/baresip/modules", "/usr/local/lib/baresip/modules") if os.path.isdir(p))
@@ -650,7 +657,7 @@ Content-Length: 0
 """
 
 
-def sipp_options(port, calls=200, rate=100, timeout=30):
+def sipp_options(port, calls=200, rate=100, timeout=60):
     """sipp sends OPTIONS over UDP and wants 200: (failed calls, its exit code)."""
     with tempfile.TemporaryDirectory(prefix="tls-sipp-") as folder:
         scenario = os.path.join(folder, "options.xml")
@@ -660,7 +667,7 @@ def sipp_options(port, calls=200, rate=100, timeout=30):
         try:
             done = subprocess.run(
                 [program("sipp", "sip-tester"), f"127.0.0.1:{port}", "-sf", scenario, "-i", "127.0.0.1", "-p",
-                 str(held.number), "-m", str(calls), "-r", str(rate), "-timeout", str(timeout), "-recv_timeout", "5000",
+                 str(held.number), "-m", str(calls), "-r", str(rate), "-timeout", str(timeout), "-recv_timeout", "20000",
                  "-timeout_error", "-trace_stat", "-stf", os.path.join(folder, "stat.csv"), "-nostdin"],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder,
                 timeout=timeout + 20, check=False)

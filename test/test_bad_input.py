@@ -191,13 +191,13 @@ GARBAGE = {
 def test_garbage_closes_the_connection(host, bystander, kind):
     _, closed = raw_exchange(host.port(), GARBAGE[kind], finish=False, timeout=3)
     if not closed:  # what may yet become a ClientHello is waited for; the end of the stream ends it
-        _, closed = raw_exchange(host.port(), GARBAGE[kind], finish=True, timeout=5)
+        _, closed = raw_exchange(host.port(), GARBAGE[kind], finish=True)
     assert closed, f"{kind}: the host keeps the connection"
 
 
 @pytest.mark.parametrize("kind", ["plain SIP", "HTTP", "random"])
 def test_no_request_is_taken_from_garbage(host, bystander, kind):
-    answer, _ = raw_exchange(host.port(), GARBAGE[kind], timeout=5)
+    answer, _ = raw_exchange(host.port(), GARBAGE[kind])
     assert b"SIP/2.0" not in answer and len(answer) < 100
 
 
@@ -209,7 +209,7 @@ def test_hello_cut_anywhere(host, bystander, version, end):
     before = None
     for _ in range(2):
         with contextlib.ExitStack() as stack:
-            sockets = [stack.enter_context(socket.create_connection(("127.0.0.1", host.port()), 5))
+            sockets = [stack.enter_context(socket.create_connection(("127.0.0.1", host.port()), 20))
                        for _ in range(0, len(hello), 3)]
             for at, s in zip(range(0, len(hello), 3), sockets):
                 s.sendall(hello[:at])
@@ -218,9 +218,8 @@ def test_hello_cut_anywhere(host, bystander, version, end):
                     reset(s)
                 else:
                     s.shutdown(socket.SHUT_WR)
-                    s.settimeout(10)
                     assert read_to_end(s) < 4000
-        wait_for(lambda: host.open_tls() == 1, 15, "the cut connections to go")
+        wait_for(lambda: host.open_tls() == 1, 30, "the cut connections to go")
         before = before or host.shm_live()
     assert host.shm_settled(before * 1.01) <= before * 1.01
 
@@ -246,10 +245,10 @@ def test_hello_with_any_byte_changed(host, bystander, version):
                 for at in range(start, min(start + 64, len(hello)), 2):
                     changed = bytearray(hello)
                     changed[at] ^= 1 << choice.randrange(8)
-                    s = stack.enter_context(socket.create_connection(("127.0.0.1", host.port()), 5))
+                    s = stack.enter_context(socket.create_connection(("127.0.0.1", host.port()), 20))
                     s.sendall(changed)
                     s.shutdown(socket.SHUT_WR)
-            wait_for(lambda: host.open_tls() == 1, 20, "the connections to go")
+            wait_for(lambda: host.open_tls() == 1, 30, "the connections to go")
         before = before or host.shm_live()
     assert host.shm_settled(before * 1.01) <= before * 1.01
 
@@ -269,7 +268,7 @@ def test_broken_record_after_the_handshake(host, bystander, version):
         else:
             record = sip.request()
         client.push(bytes(record))
-        assert client.closed_by_server(5), f"{where}: the host keeps the connection"
+        assert client.closed_by_server(), f"{where}: the host keeps the connection"
         client.sock.close()
 
 
@@ -285,9 +284,9 @@ def test_bad_sip_inside_tls(host, bystander):
 def test_connect_and_leave(host, bystander):
     """Clients that connect and go without a byte."""
     for i in range(200):
-        s = socket.create_connection(("127.0.0.1", host.port()), 5)
+        s = socket.create_connection(("127.0.0.1", host.port()), 20)
         if i % 2:
             reset(s)
         else:
             s.close()
-    wait_for(lambda: host.open_tls() == 1, 15, "the connections to go")
+    wait_for(lambda: host.open_tls() == 1, 30, "the connections to go")

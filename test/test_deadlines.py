@@ -32,7 +32,7 @@ request_route {
 	exit;
 }
 """
-HANDSHAKE, IDLE, SEND = 2, 2, 2  # seconds, as set below
+HANDSHAKE, IDLE, SEND = 4, 5, 2  # seconds, as set below
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +50,8 @@ def host(module_host, certs):
 
 @pytest.fixture(scope="module")
 def impatient(module_host, certs):
-    """Idle connections end after 2 seconds."""
-    return module_host(modparams=certs.server_ec.params(connection_timeout=IDLE, handshake_timeout=4,
+    """Idle connections end after some seconds."""
+    return module_host(modparams=certs.server_ec.params(connection_timeout=IDLE, handshake_timeout=10,
                                                         send_close_notify=1), script=RELAY)
 
 
@@ -133,7 +133,7 @@ def outgoing_handshake(behaviour):
     def scene(host, _impatient, certs):
         with Peer(server_context(certs.server_ec), behaviour) as to, UdpClient(host.port(UDP)) as udp:
             udp.send(headers=[f"X-Target: {to.uri()}"])
-            wait_for(lambda: host.open_to(to.port), 5, "the connection to the peer")
+            wait_for(lambda: host.open_to(to.port), what="the connection to the peer")
             wait_for(lambda: not host.open_to(to.port), HANDSHAKE + SLACK, "the silent peer's socket to go")
 
     return scene
@@ -144,7 +144,7 @@ def send_timeout(host, _impatient, _certs):
     client = connect(host.port())
     client.sock.settimeout(0.5)
     ask = {"method": "MESSAGE", "body": b"x" * 50000, "headers": ["Content-Type: text/plain"]}
-    end, waiting = time.monotonic() + 15, b""
+    end, waiting = time.monotonic() + 30, b""
     with pytest.raises(OSError):
         while True:
             assert time.monotonic() < end, "a client that never reads keeps its connection"
@@ -170,7 +170,7 @@ def idle_close(_host, impatient, _certs):
 def busy(_host, impatient, _certs):
     """A request a second, for longer than connection_timeout and the host's 5 seconds together."""
     with connect(impatient.port()) as client:
-        for i in range(10):
+        for i in range(IDLE + 8):
             assert client.ask(cseq=i + 1).status == 200
             time.sleep(1)
 
@@ -207,14 +207,14 @@ def outcomes(host, impatient, certs):
 @pytest.mark.long
 @pytest.mark.parametrize("name", SCENES)
 def test_deadline(outcomes, name):
-    outcomes[name].result(timeout=60)
+    outcomes[name].result(timeout=100)
 
 
 def test_hosts_are_well_after_it(outcomes, host, impatient):
     """All processes there, clean logs, a new client served, no socket kept."""
-    concurrent.futures.wait(outcomes.values(), timeout=60)
+    concurrent.futures.wait(outcomes.values(), timeout=100)
     for one in (host, impatient):
         one.check_alive()
         with connect(one.port()) as client:
             assert client.ask().status == 200
-        wait_for(lambda: not [s for s in one.tcp_states() if s[2] == "CLOSE_WAIT"], 10, "no socket to be kept")
+        one.wait_no_close_wait()

@@ -193,7 +193,7 @@ def outgoing(twins, certs, peer, version):
     names = questions.VARIABLES + questions.SELECTS
     block = questions.answers_block(names, "append_hf", "$avp(part)")
     hosts = twins.both("outgoing", lambda: {
-        "modparams": {**params(certs), "tm": {"fr_timer": 5000}}, "modules": ["tm.so"], "script": RELAY.format(block),
+        "modparams": {**params(certs), "tm": {"fr_timer": 10000}}, "modules": ["tm.so"], "script": RELAY.format(block),
         "settings": questions.host_settings()})
     with Peer(server_context(getattr(certs, peer), version)) as to:
         found = []
@@ -298,4 +298,4 @@ def test_newer_names(start_host, certs, name, packaged):
     if packaged == "knows":
         assert answer(start_host(module="packaged", **how)) == ours
     elif packaged == "refuses":
-        assert start_host.make(module="packaged", **how).spawn().process.wait(20) != 0, "the packaged module starts"
+        assert start_host.make(module="packaged", **how).spawn().process.wait(60) != 0, "the packaged module starts"

@@ -8,7 +8,7 @@ import pytest
 
 from host import TOP, host_modules_folder
 
-SECONDS = 60
+SECONDS = 200
 ELSEWHERE = "lib/kamailio/modules/tls/tls.so"
 
 

@@ -15,7 +15,7 @@ import pytest
 import sip
 from peers import gnutls_client, openssl_client, program
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 AEAD_ONLY = "ECDHE+AESGCM:ECDHE+CHACHA20"
 SUITES = ["TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256"]
@@ -52,7 +52,7 @@ def scan(host, name, folder):
     """One run of testssl: {id: [(severity, finding)]}."""
     path = os.path.join(folder, name + ".json")
     done = subprocess.run([program("testssl", "testssl.sh"), "--quiet", "--color", "0", "--warnings", "off", "-n", "none",
-                           "--jsonfile", path, *ASKED[name], f"127.0.0.1:{host.port()}"], cwd=folder, timeout=300,
+                           "--jsonfile", path, *ASKED[name], f"127.0.0.1:{host.port()}"], cwd=folder, timeout=800,
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     assert os.path.exists(path), done.stdout.decode(errors="replace")[-2000:]
     found = {}
@@ -85,7 +85,7 @@ def wolfssl(tmp_path_factory):
 
     def run(port, version, ca, pair=None):
         words = [path, str(port), version, ca, *((pair.cert, pair.key) if pair else ())]
-        done = subprocess.run(words, input=sip.request(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30,
+        done = subprocess.run(words, input=sip.request(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60,
                               check=False)
         return done.returncode, done.stdout.decode(errors="replace")
 
@@ -181,7 +181,7 @@ def seen(hosts, tmp_path_factory):
     for name, host in hosts.items():
         path = str(tmp_path_factory.mktemp("sslscan") / "found.xml")
         subprocess.run([program("sslscan", "sslscan"), f"--xml={path}", "--no-colour", f"127.0.0.1:{host.port()}"],
-                       stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, timeout=120, check=True)
+                       stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, timeout=400, check=True)
         found[name] = ET.parse(path).getroot()
     return found
 

@@ -5,6 +5,7 @@ A host serves one kind of key; 5,000 connections for each protocol version and e
 
 import pytest
 
+from host import wait_for
 from peers import Background, HttpsServer, UdpClient, connect, server_context
 
 WORKERS = 8
@@ -98,12 +99,14 @@ def test_100_handshakes_at_once_then_the_client_is_killed(hosts, load):
 def test_new_connections_on_top_of_500_idle_ones(hosts, load):
     """500 idle connections and 250 new ones a second: none fails for want of memory."""
     host = hosts("ec")
-    idle = load.start(host.port(), connections=500, parallel=500, hold=8, time_limit=40)
+    idle = load.start(host.port(), connections=500, parallel=500, hold=3000, timeout=60, time_limit=200)
     try:
         counts = load.clean(host.port(), connections=1500, parallel=200, rate=250)
         assert counts["failed"] == 0
+        wait_for(lambda: load.interim(idle)["requests_ok"] >= 500, what="the idle ones to have asked")
         assert host.open_tls() >= 500
     finally:
+        idle.terminate()
         held = load.finish(idle)
     assert held["failed"] == 0 and held["ok"] == 500, held
     host.check_alive()
@@ -130,7 +133,7 @@ def test_three_register_streams(hosts):
     workers = Background(stream, threads=3)
     with UdpClient(host.port("udp:127.0.0.1")) as udp:
         for _ in range(200):
-            assert udp.ask(timeout=3).status == 200
+            assert udp.ask().status == 200
     assert workers.stop() > 3
     host.check_alive()
 

@@ -24,7 +24,7 @@ request_route {
 	exit;
 }
 """
-SLACK = 5  # the host looks every second, as set below, and a worker gives a connection back after 5
+SLACK = 12  # the host looks every second, as set below, and a worker gives a connection back after 5
 
 
 def since(version, what):

@@ -334,7 +334,7 @@ class Layer:
 
     def close(self):
         self.holder.stdin.close()
-        self.holder.wait(10)
+        self.holder.wait(60)
         self.holder.stdout.close()
 
 
@@ -375,7 +375,7 @@ class Demo:
     def ask(self):
         """Whether the server that is running answers."""
         said = self.layer.run("python3", "-B", f"{TOP}/tools/sip_options.py", "--port", str(self.ports[0].number), "--name",
-                              "example.com", "--ca", "/tmp/demo/ca.pem", status=None)
+                              "example.com", "--ca", "/tmp/demo/ca.pem", "--timeout", "20", status=None)
         return "SIP/2.0 200 OK" in said or said
 
     def running(self):

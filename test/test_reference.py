@@ -281,7 +281,7 @@ def test_script_functions():
 def chooser(module_host, certs):
     """A host that relays with what the headers of a request ask for."""
     return module_host(tls_cfg=OUTGOING.format(server=certs.server_ec.section()), script=CHOOSE, modules=["tm.so"],
-                       modparams={"tls": {"xavp_cfg": "tls"}, "tm": {"fr_timer": 3000}})
+                       modparams={"tls": {"xavp_cfg": "tls"}, "tm": {"fr_timer": 8000}})
 
 
 @pytest.mark.parametrize("headers, name", [
@@ -317,7 +317,7 @@ def test_event_route(start_host, certs):
     """tls:connection-out comes with the peer's address, and drop() keeps every byte back."""
     route = 'event_route[tls:connection-out] {\n\txnotice("event $si:$sp\\n");\n\tif ($sp == PORT) drop();\n}\n'
     with Peer(server_context(certs.server_ec)) as good, Peer(server_context(certs.server_ec)) as bad:
-        host = start_host(modparams={**certs.server_ec.params(), "tm": {"fr_timer": 3000}}, modules=["tm.so"],
+        host = start_host(modparams={**certs.server_ec.params(), "tm": {"fr_timer": 8000}}, modules=["tm.so"],
                           script=CHOOSE + route.replace("PORT", str(bad.port)))
         with UdpClient(host.port(UDP)) as client:
             assert client.ask(headers=[f"X-Target: {good.uri()}"]).status == 200
@@ -333,7 +333,7 @@ def test_event_callback(start_host, certs):
     route = ("function ksr_request_route() {\n\tKSR.pv.sets('$ru', KSR.pv.get('$hdr(X-Target)'));\n"
              "\tKSR.tm.t_relay();\n\treturn 1;\n}\n")
     with Peer(server_context(certs.server_ec)) as good, Peer(server_context(certs.server_ec)) as bad:
-        params = {**certs.server_ec.params(event_callback="ksr_tls_event"), "tm": {"fr_timer": 3000}}
+        params = {**certs.server_ec.params(event_callback="ksr_tls_event"), "tm": {"fr_timer": 8000}}
         host = start_host.make(modules=["tm.so", "app_jsdt.so"], script='cfgengine "jsdt"\n', modparams=params)
         code = host.write("event.js", route + javascript.replace("5061", str(good.port)))
         host.modparams["app_jsdt"] = {"load": code}
@@ -444,10 +444,10 @@ def failures_of(host, certs, spec, address):
 def test_fail2ban(start_host, certs):
     """The filter finds each failed handshake once, with its address, and nothing else."""
     host = start_host(listen=(UDP, TLS, TLS6), modparams=certs.server_ec.params(
-        ca_list=certs.ca.cert, crl=certs.crl_revoked, verify_client="on", handshake_timeout=2))
+        ca_list=certs.ca.cert, crl=certs.crl_revoked, verify_client="on", handshake_timeout=5))
     expected = sum(([address] * failures_of(host, certs, spec, address)
                     for spec, address in ((TLS, "127.0.0.1"), (TLS6, "::1"))), [])
-    wait_for(lambda: host.log().count("TLS handshake failed") >= len(expected), 10, "a line for each failure")
+    wait_for(lambda: host.log().count("TLS handshake failed") >= len(expected), 30, "a line for each failure")
     pattern = re.search(r"^failregex = (.*)", fenced("fail2ban.md", "ini")[0], re.M)[1]
     pattern = pattern.replace("<ADDR>", ADDR)
     lines = host.log().splitlines()

@@ -5,7 +5,6 @@ import contextlib
 import os
 import re
 import ssl
-import time
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -140,7 +139,7 @@ def refused_by_everyone(site, version, asked):
         lines = REFUSED.findall(site.host.log()[before:])
         return {int(pid) for pid, peer in lines if int(peer) in mine} >= set(site.host.workers())
 
-    wait_for(one_round, 20, "every worker to refuse a revoked client", interval=0)
+    wait_for(one_round, 60, "every worker to refuse a revoked client", interval=0)
 
 
 @BOTH
@@ -227,7 +226,7 @@ def test_revoked_peer_is_not_connected_to(site, certs):
         target = [f"X-Target: {to.uri()}"]
         assert udp.ask(headers=target).status == 200
         to.drop_connections()
-        wait_for(lambda: not site.host.open_to(to.port), 10, "the old connection to go")
+        wait_for(lambda: not site.host.open_to(to.port), 20, "the old connection to go")
         site.revoke(certs.server_rsa)
         before = len(site.host.log())
         udp.send(headers=target)
@@ -311,33 +310,33 @@ def test_list_of_4_mb(start_host, certs):
     site.lists(certs.client_revoked, extra=ENTRIES)
     assert os.path.getsize(host.path("crl.pem")) > 4 << 20
 
-    def reload():
-        began = time.monotonic()
-        host.rpc("tls.reload")
-        return time.monotonic() - began
-
-    first = reload()
+    first = host.reload_seconds()
     assert site.fails(revoked)[0] and not site.fails(client_context(pair=certs.client_good))[0]
     host.wait_no_connections()
     heavy = host.shm_live()
     assert heavy > light + (4 << 20), "the list weighs nothing: this test says nothing"
 
-    unchanged = sorted(reload() for _ in range(100))
-    assert unchanged[50] < 0.02 and unchanged[50] < first / 4, f"unchanged: {unchanged[50]} s, first: {first} s"
+    unchanged = sum(host.reload_seconds() for _ in range(100))
+    assert unchanged < 5 * first, f"a hundred times unchanged: {unchanged} s of CPU, the first time: {first} s"
     assert host.shm_live() <= heavy + 20000
 
     sizes = []
     for round_ in range(3):
         site.lists(certs.client_revoked, extra=ENTRIES - round_)
-        assert reload() > unchanged[50], "a changed list was not read"
+        assert host.reload_seconds() > first / 4, "a changed list was not read"
         assert site.fails(revoked)[0]
         host.wait_no_connections()
         sizes.append(host.shm_settled(heavy * 1.01))
     assert max(sizes) <= heavy * 1.01, f"{heavy} bytes with one list, then {sizes}"
     assert site.revoke() and host.shm_settled(light * 1.05) <= light * 1.05, "the big list was not freed"
-    wait_for(lambda: host.rpc("tls.info")["shared_held"] < held + (1 << 20), 10, "the big list's memory to go back to the host")
+    wait_for(lambda: host.rpc("tls.info")["shared_held"] < held + (1 << 20), 30, "the big list's memory to go back to the host")
     assert not site.fails(revoked)[0]
     host.stop()
+
+
+def assert_clean(counts):
+    """Nobody was failed."""
+    assert counts["failed"] == 0 and counts["ok"] == 600, counts
 
 
 @pytest.mark.long
@@ -347,15 +346,17 @@ def test_big_list_while_clients_come_and_go(start_host, certs, load):
     texts = [crl(certs.ca, [certs.client_revoked], extra=ENTRIES // 8 + i) for i in range(2)]
     pair = certs.client_good
     traffic = load.start(site.host.port(), connections=600, parallel=20, rate=200, cert=pair.cert, key=pair.key,
-                         time_limit=60)
+                         time_limit=200)
     revoked = client_context(pair=certs.client_revoked)
     rounds = 0
-    while traffic.poll() is None:
+    while traffic.poll() is None or rounds < 2:
+        if traffic.poll() is not None:  # too fast for the reloads: more of it
+            assert_clean(load.finish(traffic))
+            traffic = load.start(site.host.port(), connections=600, parallel=20, rate=200, cert=pair.cert, key=pair.key,
+                                 time_limit=200)
         site.host.write("crl.pem", texts[rounds % 2])
         site.host.rpc("tls.reload")
         assert site.fails(revoked)[0]
         rounds += 1
-    counts = load.finish(traffic)
-    assert counts["failed"] == 0 and counts["ok"] == 600, counts
-    assert rounds >= 2, f"only {rounds} reloads while there was traffic"
+    assert_clean(load.finish(traffic))
     site.host.stop()

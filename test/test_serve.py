@@ -11,7 +11,7 @@ import warnings
 import pytest
 
 import sip
-from host import need_messages_of
+from host import need_messages_of, wait_for
 from peers import (Client, Closed, baresip_registers, client_context, connect, gnutls_client, openssl_client, refused)
 
 ECHO = """
@@ -77,9 +77,15 @@ def test_request_is_answered(hosts, certs, version, kind, address, listen):
 
 
 def test_every_worker_serves(host):
-    with contextlib.ExitStack() as held:
-        clients = [held.enter_context(connect(host.port())) for _ in range(12)]
-        seen = {int(client.ask().get("x-pid")) for client in clients}
+    seen = set()
+
+    def asked():
+        with contextlib.ExitStack() as held:
+            clients = [held.enter_context(connect(host.port())) for _ in range(12)]
+            seen.update(int(client.ask().get("x-pid")) for client in clients)
+        return seen >= set(host.workers())
+
+    wait_for(asked, 60, "every worker to answer")
     assert seen == set(host.workers())
 
 
@@ -135,7 +141,7 @@ def test_old_versions_are_refused(host, version):
 def test_renegotiation_is_refused(host, words):
     """openssl asks for a second handshake on the command R; a host that does it lets the program end in peace."""
     done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{host.port()}", *words], input=b"R\n",
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=20, check=False)
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False)
     output = done.stdout.decode(errors="replace")
     assert "RENEGOTIATING" in output, output
     assert re.search("no renegotiation|unexpected eof|closed", output), output
@@ -150,11 +156,13 @@ def test_session_is_resumed_by_every_worker(host, version):
         first = held.enter_context(Client(host.port(), context).handshake())
         workers = {first.ask().get("x-pid")}
         session = first.tls.session
-        for _ in range(8):
+        for turn in range(80):  # on until all have had one: some may still have the clients of before
             client = held.enter_context(Client(host.port(), context, session=session).handshake())
             workers.add(client.ask().get("x-pid"))
             assert client.tls.session_reused
             session = client.tls.session
+            if turn >= 7 and len(workers) == len(host.workers()):
+                break
     assert len(workers) == len(host.workers()), "one worker alone resumed its own sessions"
 
 
@@ -290,7 +298,7 @@ def test_first_request_with_finished_tls13(host):
         with Client(host.port(), client_context("1.3")).handshake(hold_last=True) as client:
             client.tls.write(sip.request())
             client.push(client.pull())
-            assert client.message(3).status == 200
+            assert client.message().status == 200
 
 
 def test_first_request_with_finished_tls12(host):
@@ -304,7 +312,7 @@ def test_first_request_with_finished_tls12(host):
             assert client.tls.session_reused
             client.tls.write(sip.request())
             client.push(client.pull())
-            assert client.message(3).status == 200
+            assert client.message().status == 200
 
 
 def test_request_split_from_finished(host):
@@ -316,7 +324,7 @@ def test_request_split_from_finished(host):
             record = client.pull()
             client.push(finished + record[:cut])
             client.push(record[cut:])
-            assert client.message(3).status == 200
+            assert client.message().status == 200
 
 
 def test_request_and_close_in_one_segment(host):
@@ -339,14 +347,14 @@ def test_request_and_close_in_one_segment(host):
     client.incoming.write(data)
     assert b"200 OK" in client.tls.read(65536)
     client.sock.close()
-    assert host.rpc("core.tcp_info")["opened_connections"] <= before
+    wait_for(lambda: host.rpc("core.tcp_info")["opened_connections"] <= before, what="the connection to go")
 
 
 def test_key_update(host):
     """TLS 1.3 key updates in the middle of a stream; openssl sends them on the commands K and k."""
     words = ["openssl", "s_client", "-connect", f"127.0.0.1:{host.port()}", "-tls1_3"]
     process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    timer = threading.Timer(20, process.kill)
+    timer = threading.Timer(60, process.kill)
     timer.start()
     try:
         output = b""
@@ -427,7 +435,7 @@ def test_connections_leave_nothing(host):
     for _ in range(2):
         round_of_clients()
     assert host.shm_settled(first * 1.01) <= first * 1.01
-    assert not [s for s in host.tcp_states() if s[2] == "CLOSE_WAIT"]
+    host.wait_no_close_wait()
 
 
 def test_a_refused_client_is_told(host):
@@ -444,7 +452,7 @@ def test_close_notify_is_answered_by_a_close(host):
     with pytest.raises(ssl.SSLWantReadError):
         client.tls.unwrap()
     client.push(client.pull())
-    assert client.closed_by_server(5)
+    assert client.closed_by_server()
     client.sock.close()
     with pytest.raises(Closed):
         client.push(b"x" * 10)

@@ -121,7 +121,7 @@ request_route {
 def test_client_section(start_host, certs):
     """[client:default] rules what the host opens, [server:default] what it accepts."""
     text = f"[server:default]\n{certs.server_ec.section(method='TLSv1.2')}\n[client:default]\nmethod = TLSv1.3\n"
-    host = start_host(tls_cfg=text, modules=["tm.so"], modparams={"tm": {"fr_timer": 2000}, "tls": {}}, script=RELAY)
+    host = start_host(tls_cfg=text, modules=["tm.so"], modparams={"tm": {"fr_timer": 8000}, "tls": {}}, script=RELAY)
     assert versions_of_relay(host, certs) == {"1.3"}
 
 

@@ -25,7 +25,7 @@ request_route {
 	exit;
 }
 """
-SECONDS = 8  # a host that is not hindered needs a small part of it
+SECONDS = 30  # a host that is not hindered needs a small part of it; one that is, its exit_timeout of 60
 # What the host says, as CRITICAL or ALERT, when a process of its own dies.
 DYING = [r"ALERT: <core>", r"CRITICAL: <core>", "core was not generated", "exited by a signal"]
 ROUNDS = {"tcp receiver": 6, "tcp main process": 4, "timer": 3, "udp receiver": 3}
@@ -39,7 +39,7 @@ def busy_host(start_host, certs, workers=6):
 
 def wait_busy(host):
     """Until connections come and go."""
-    wait_for(lambda: host.open_tls() > 5, 10, "the load to arrive")
+    wait_for(lambda: host.open_tls() > 5, 30, "the load to arrive")
 
 
 def end_of(host, seconds=SECONDS):
@@ -120,7 +120,7 @@ def test_a_lock_that_nobody_gives_back(start_host, certs, load, file):
             memory.seek(module_locks(host)[file])
             memory.write((1).to_bytes(4, sys.byteorder))
         if file != "tls_load.c":  # which is only tried, by a reload
-            wait_for(lambda: stands_still(host), 5, "everyone to run into the lock")
+            wait_for(lambda: stands_still(host), 20, "everyone to run into the lock")
         os.kill(victim, signal.SIGKILL)
         assert end_of(host) < SECONDS
     finally:
@@ -260,15 +260,20 @@ def test_clean_stop_under_load(start_host, certs, load, kind):
 def test_stop_while_it_starts(start_host, certs):
     """SIGTERM between the module's start and the host's first look at its signals: it keeps one signal till then, and
     that must not be one that the module has caused."""
-    host = start_host.make(modparams=certs.server_ec.params(), settings={"fork_delay": 100000})
-    host.spawn()
-    try:
-        wait_for(lambda: len(processes_of_session(host.process.pid)) > 2, 10, "the first processes", 0.002)
-        assert len(processes_of_session(host.process.pid)) < 10, "it has started already: the test says nothing"
-        host.process.send_signal(signal.SIGTERM)
-        host.wait_log("Thank you for flying", 20)
-    finally:
-        host.close()  # its end is not waited for: the youngest process may not hear of it (doc/troubleshooting.md)
+    def stopped_in_time(fork_delay):
+        """Whether the moment was there: on a machine that stands still the start may be over before we look."""
+        host = start_host.make(modparams=certs.server_ec.params(), settings={"fork_delay": fork_delay})
+        host.spawn()
+        try:
+            wait_for(lambda: len(processes_of_session(host.process.pid)) > 2, 30, "the first processes", 0.002)
+            host.process.send_signal(signal.SIGTERM)
+            in_time = len(processes_of_session(host.process.pid)) < 10
+            host.wait_log("Thank you for flying", 40)
+            return in_time
+        finally:
+            host.close()  # its end is not waited for: the youngest process may not hear of it (doc/troubleshooting.md)
+
+    assert any(stopped_in_time(100000 * n) for n in (1, 2, 4, 8)), "it had started already: the test says nothing"
 
 
 def test_stop_with_idle_connections(start_host, certs):
@@ -279,5 +284,5 @@ def test_stop_with_idle_connections(start_host, certs):
         client.ask()
     host.stop()
     for client in clients:
-        assert client.closed_by_server(5)
+        assert client.closed_by_server()
         client.sock.close()

@@ -100,7 +100,7 @@ def test_nothing_is_verified_where_nothing_is_asked(careless, certs, version):
 
 def test_tcp_is_never_verified(strict):
     """is_peer_verified() on a connection without TLS is false and touches nothing."""
-    with socket.create_connection(("127.0.0.1", strict.port("tcp:127.0.0.1")), 5) as s:
+    with socket.create_connection(("127.0.0.1", strict.port("tcp:127.0.0.1")), 20) as s:
         s.sendall(sip.request(transport="TCP"))
         assert s.recv(65536).startswith(b"SIP/2.0 200 Unknown")
 

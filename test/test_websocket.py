@@ -188,4 +188,4 @@ def test_websockets_leave_nothing(host):
     round_of_clients()
     # the websocket module keeps what it knows of a closed connection for some seconds
     assert host.shm_settled(first * 1.01, timeout=20) <= first * 1.01
-    assert not [s for s in host.tcp_states() if s[2] == "CLOSE_WAIT"]
+    host.wait_no_close_wait()
