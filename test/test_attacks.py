@@ -145,7 +145,7 @@ def test_half_records_leave_memory_to_the_host(start_host, certs):
     try:
         for _ in range(600):
             try:
-                clients.append(Client(host.port(), context, timeout=3).handshake())
+                clients.append(Client(host.port(), context).handshake())
             except (OSError, EOFError, Exception):  # pylint: disable=broad-except
                 break
         assert len(clients) > 50

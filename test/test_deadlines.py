@@ -17,7 +17,7 @@ from host import host_version, wait_for
 from peers import Client, Closed, Peer, UdpClient, client_context, client_hello, connect, raw_exchange, server_context
 
 UDP = "udp:127.0.0.1"
-SLACK, IDLE_SLACK = 8.0, 12.0
+SLACK, IDLE_SLACK = 12.0, 18.0
 RELAY = """
 request_route {
 	if ($hdr(X-Target) != $null) {

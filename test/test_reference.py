@@ -372,7 +372,7 @@ def shown(module_host, certs):
 def kamcmd(host, *words):
     """What kamcmd prints."""
     return subprocess.run(["kamcmd", "-s", "unix:" + host.path("ctl"), *words], stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, timeout=30, check=False).stdout
+                          stderr=subprocess.STDOUT, text=True, timeout=100, check=False).stdout
 
 
 @pytest.mark.parametrize("command", ["list", "domains", "info", "check"])
@@ -411,7 +411,7 @@ def test_rpc_errors_and_kill(shown, certs):
         client.ask()
         pipeline = next(command for command in told if "xargs" in command)
         mine = pipeline.replace("192.0.2.7", "127.0.0.1").replace("kamcmd", f"kamcmd -s unix:{host.path('ctl')}")
-        printed = subprocess.run(mine, shell=True, stdout=subprocess.PIPE, text=True, timeout=30, check=False).stdout
+        printed = subprocess.run(mine, shell=True, stdout=subprocess.PIPE, text=True, timeout=100, check=False).stdout
         assert re.sub(r"\d+", "N", printed.strip()) == re.sub(r"\d+", "N", told[pipeline][0].strip())
         assert client.closed_by_server()
 

@@ -180,12 +180,12 @@ def test_websockets_leave_nothing(host):
                     client.reset()
                 elif i % 3 == 1:
                     client.send(client.frame(b"\x03\xe8", opcode=8))
-        host.wait_no_connections(20)
+        host.wait_no_connections()
         return host.shm_live()
 
     round_of_clients()
     first = round_of_clients()
     round_of_clients()
     # the websocket module keeps what it knows of a closed connection for some seconds
-    assert host.shm_settled(first * 1.01, timeout=20) <= first * 1.01
+    assert host.shm_settled(first * 1.01, timeout=40) <= first * 1.01
     host.wait_no_close_wait()
