@@ -494,7 +494,7 @@ struct ossl_lib_ctx_st *tls_init_libctx(void);
 int tls_init_run_shared(int (*work)(void *arg), void *arg);
 
 /*
- * Empties this thread's OpenSSL error queue into OUT as "reason; reason", oldest first, as many as fit;
+ * Empties this thread's OpenSSL error queue into OUT as "reason; reason", oldest first, each once, as many as fit;
  * "no reason given" when empty. Returns OUT.
  */
 const char *tls_init_errors(char *out, size_t size);

@@ -49,7 +49,19 @@ static void refused(const struct builder *b, const char *setting, const char *va
 	               tls_init_errors(reason, sizeof(reason)), advice);
 }
 
+static void warn(const struct builder *b, const char *setting, const char *text)
+{
+	struct tls_origin from = origin(b, setting);
+
+	tls_report_add(b->r, TLS_WARNING, from.file, from.line, setting, "%s", text);
+}
+
 /* ---- what is loaded from files */
+
+static bool is_empty(const char *value)
+{
+	return value == NULL || value[0] == '\0';
+}
 
 /* Loads the pair NUMBER, 0 or 1. Returns 0, -1 with the reason in B->r. */
 static int load_pair(const struct builder *b, struct tls_domain *d, int number)
@@ -61,11 +73,35 @@ static int load_pair(const struct builder *b, struct tls_domain *d, int number)
 	struct tls_origin from = origin(b, number == 0 ? "certificate" : "certificate2");
 	struct tls_origin key_from = key != NULL ? origin(b, number == 0 ? "private_key" : "private_key2") : from;
 
-	if (certificate == NULL || certificate[0] == '\0')
+	if (is_empty(certificate))
 		return 0;
 	d->chains[number] = tls_store_chain(b->store, certificate, &from, b->r);
 	d->keys[number] = tls_store_key(b->store, key != NULL ? key : certificate, password, &key_from, b->r);
 	return d->chains[number] != NULL && d->keys[number] != NULL ? 0 : -1;
+}
+
+/* The kind of CHAIN's key: OpenSSL keeps one pair of each kind. EVP_PKEY_NONE without CHAIN. */
+static int kind_of(const struct tls_chain *chain)
+{
+	EVP_PKEY *key = chain != NULL ? X509_get0_pubkey(tls_chain_certificate(chain)) : NULL;
+
+	ERR_clear_error();
+	return key != NULL ? EVP_PKEY_get_base_id(key) : EVP_PKEY_NONE;
+}
+
+/* Says what loads well and does not do what it looks like. */
+static void check_pairs(const struct builder *b, const struct tls_domain *d)
+{
+	const struct tls_settings *s = &b->section->settings;
+
+	if (d->role == TLS_SERVER && is_empty(s->certificate) && is_empty(s->certificate2))
+		warn(b, "certificate", "there is none: every client will be refused; name a file");
+	if (is_empty(s->certificate2) && !is_empty(s->private_key2))
+		warn(b, "private_key2", "has no effect without certificate2");
+	if (kind_of(d->chains[1]) != EVP_PKEY_NONE && kind_of(d->chains[0]) == kind_of(d->chains[1]))
+		warn(b, "certificate2",
+		     "has a key of the same kind as certificate, which nobody will be shown; make one of them "
+		     "RSA, the other ECDSA");
 }
 
 static int load_trust(const struct builder *b, struct tls_domain *d)
@@ -73,15 +109,14 @@ static int load_trust(const struct builder *b, struct tls_domain *d)
 	const struct tls_settings *s = &b->section->settings;
 	struct tls_origin from[] = {origin(b, "ca_list"), origin(b, "ca_path"), origin(b, "crl")};
 
-	if (s->ca_list == NULL && s->ca_path == NULL && s->crl == NULL) {
-		if (d->verify_mode != SSL_VERIFY_NONE && !d->accept_any)
-			tls_report_add(
-				b->r, TLS_WARNING, from->file, from->line, from->setting,
-				"%s verifies certificates but trusts no authority: every peer will be refused; set ca_list "
-				"or ca_path",
-				d->name);
+	if (is_empty(s->ca_list) && is_empty(s->ca_path) && d->verify_mode != SSL_VERIFY_NONE && !d->accept_any)
+		tls_report_add(
+			b->r, TLS_WARNING, from->file, from->line, from->setting,
+			"%s verifies certificates but trusts no authority: every peer will be refused; set ca_list "
+			"or ca_path",
+			d->name);
+	if (s->ca_list == NULL && s->ca_path == NULL && s->crl == NULL)
 		return 0;
-	}
 	d->trust = tls_store_trust(b->store, s->ca_list, s->ca_path, s->crl, from, b->r);
 	return d->trust != NULL ? 0 : -1;
 }
@@ -367,6 +402,7 @@ int tls_context_make(struct tls_domain *d, const struct tls_section *section, st
 	set_verification(d, &section->settings);
 	failed |= load_pair(&b, d, 0);
 	failed |= load_pair(&b, d, 1);
+	check_pairs(&b, d);
 	failed |= load_trust(&b, d);
 	if (take_fingerprint(&b, d) != 0)
 		return no_context(&b);

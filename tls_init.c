@@ -67,6 +67,7 @@ static const struct tls_mem_source host_memory = {
 
 const char *tls_init_errors(char *out, size_t size)
 {
+	char piece[512];
 	size_t used = 0;
 	unsigned long code;
 	const char *data;
@@ -78,11 +79,11 @@ const char *tls_init_errors(char *out, size_t size)
 		const char *text = (flags & ERR_TXT_STRING) != 0 && data[0] != '\0' ? data : NULL;
 		int n;
 
-		if (used >= size)
+		snprintf(piece, sizeof(piece), "%s%s%s%s", reason != NULL ? reason : "unknown error",
+		         text != NULL ? " (" : "", text != NULL ? text : "", text != NULL ? ")" : "");
+		if (used >= size || strstr(out, piece) != NULL) /* several ways to read a file fail for one reason */
 			continue;
-		n = snprintf(out + used, size - used, "%s%s%s%s%s", used > 0 ? "; " : "",
-		             reason != NULL ? reason : "unknown error", text != NULL ? " (" : "",
-		             text != NULL ? text : "", text != NULL ? ")" : "");
+		n = snprintf(out + used, size - used, "%s%s", used > 0 ? "; " : "", piece);
 		used += n > 0 ? (size_t)n : 0;
 	}
 	if (out[0] == '\0')

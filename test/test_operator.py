@@ -172,6 +172,41 @@ def test_weak_certificate_is_named(host, certs):
     refuses(host, f": certificate: {weak[0]}: ", "key too small")
 
 
+# -- what loads and does not do what it looks like ------------------------------------------------------------------------
+
+HOLLOW = {
+    "no certificate": ({"certificate": '""'}, "certificate", "every client will be refused"),
+    "revocation lists without authorities": ({"verify_certificate": "yes", "crl": "{certs.crl_empty}"}, "ca_list", "trusts no authority"),
+    "a second key alone": ({"private_key2": "{certs.server_rsa.key}"}, "private_key2", "no effect without certificate2"),
+    "two of a kind": ({"certificate2": "{certs.server_ec2.cert}", "private_key2": "{certs.server_ec2.key}"}, "certificate2", "same kind"),
+}
+
+
+@pytest.mark.parametrize("case", HOLLOW)
+def test_hollow_settings_are_warned_of(host, certs, case):
+    """They are taken, as nothing in them is wrong; a warning says in which line the trouble is, by tls.check and in the log."""
+    settings, culprit, words = HOLLOW[case]
+    config = text(certs, **{key: value.format(certs=certs) for key, value in settings.items()})
+    line = next((i + 1 for i, said in enumerate(config.splitlines()) if said.startswith(culprit + " ")), 1)
+    host.write("tls.cfg", config)
+    assert [said for said in problems(host) if f"tls.cfg:{line}: {culprit}: " in said and words in said], problems(host)
+    before = len(host.log())
+    host.rpc("tls.reload")
+    assert words in host.log()[before:]
+
+
+def test_pairs_of_two_kinds_are_no_trouble(host, certs):
+    host.write("tls.cfg", text(certs, certificate2=certs.server_rsa.cert, private_key2=certs.server_rsa.key))
+    assert problems(host) == []
+
+
+def test_wrong_password_is_said_once(host, certs):
+    """OpenSSL tries a file in several ways, and each fails for the same reason."""
+    host.write("tls.cfg", text(certs, private_key=certs.key_encrypted, private_key_password="wrong"))
+    said = next(line for line in refuses(host, ": private_key: ", certs.key_encrypted, "private_key_password") if "private_key" in line)
+    assert said.count("bad decrypt") == 1, said
+
+
 # -- bytes that are no text ------------------------------------------------------------------------------------------------
 
 LATIN = "zertifikate-für-münchen".encode("latin-1")
