@@ -9,7 +9,6 @@
  * connection is what the load generator makes of it: a handshake, requests with their replies, the client's
  * close_notify. One line of JSON tells what was found.
  */
-#include <getopt.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,6 +19,8 @@
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+
+#include "settings.h"
 
 #define WIRE_ROOM 65536
 #define HELD      200 /* connections that are held to see what an idle one keeps */
@@ -395,15 +396,6 @@ static void setup_wire(void)
 		die("OpenSSL does not start");
 }
 
-/* One long option: a number with its limits, a text, or a switch. */
-struct setting {
-	const char *name;
-	unsigned long *number;
-	unsigned long low, high;
-	const char **text;
-	bool *flag;
-};
-
 static const struct setting settings[] = {
 	{"cert", .text = &opt.cert},
 	{"key", .text = &opt.key},
@@ -437,33 +429,10 @@ static const char usage[] =
 	"  --keep-buffers        idle connections keep their buffers (the module lets go of them)\n"
 	"  --count               counts allocations and live bytes instead of time\n";
 
-static void setting_apply(const struct setting *s, const char *value)
-{
-	char *end;
-
-	if (s->flag) {
-		*s->flag = true;
-	} else if (s->text) {
-		*s->text = value;
-	} else {
-		*s->number = strtoul(value, &end, 10);
-		if (*end || end == value || *s->number < s->low || *s->number > s->high)
-			die("--%s must be a number from %lu to %lu", s->name, s->low, s->high);
-	}
-}
-
 static void setup_options(int argc, char **argv)
 {
-	struct option known[SETTINGS + 1] = {{NULL, 0, NULL, 0}};
-	int index, got;
-
-	for (size_t i = 0; i < SETTINGS; i++) {
-		known[i].name = settings[i].name;
-		known[i].has_arg = settings[i].flag ? no_argument : required_argument;
-	}
-	while ((got = getopt_long(argc, argv, "", known, &index)) == 0)
-		setting_apply(&settings[index], optarg);
-	if (got != -1 || optind != argc || !opt.cert || (strcmp(opt.tls, "1.2") && strcmp(opt.tls, "1.3"))) {
+	if (!settings_read(settings, SETTINGS, argc, argv) || !opt.cert ||
+	    (strcmp(opt.tls, "1.2") && strcmp(opt.tls, "1.3"))) {
 		fputs(usage, stderr);
 		exit(2);
 	}

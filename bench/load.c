@@ -12,7 +12,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <getopt.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -31,6 +30,8 @@
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+
+#include "settings.h"
 
 #define MAX_PARALLEL 60000
 #define MAX_SAMPLES  (4u << 20)
@@ -745,7 +746,8 @@ static void print_failures(void)
 
 static void print_report(uint64_t took)
 {
-	double seconds = (double)took / (double)SECOND;
+	double seconds = (double)(took ? took : 1) /
+	                 (double)SECOND; /* a signal may come before anything has begun */
 	struct rusage used;
 	double cpu;
 
@@ -1002,15 +1004,6 @@ static const char usage[] =
 	"  --timeout S           for a connection (20) --time-limit S    for all (120)\n"
 	"  --seed N              of the random choices (1)\n";
 
-/* One long option: a number with its limits, a text, or a switch. */
-struct setting {
-	const char *name;
-	unsigned long *number;
-	unsigned long low, high;
-	const char **text;
-	bool *flag;
-};
-
 static const struct setting settings[] = {
 	{"host", .text = &opt.host},
 	{"port", .text = &opt.port},
@@ -1040,33 +1033,9 @@ static const struct setting settings[] = {
 
 #define SETTINGS (sizeof(settings) / sizeof(*settings))
 
-static void setting_apply(const struct setting *s, const char *value)
-{
-	char *end;
-
-	if (s->flag) {
-		*s->flag = true;
-	} else if (s->text) {
-		*s->text = value;
-	} else {
-		*s->number = strtoul(value, &end, 10);
-		if (*end || end == value || *s->number < s->low || *s->number > s->high)
-			die("--%s must be a number from %lu to %lu", s->name, s->low, s->high);
-	}
-}
-
 static void setup_options(int argc, char **argv)
 {
-	struct option known[SETTINGS + 1] = {{NULL, 0, NULL, 0}};
-	int index, got;
-
-	for (size_t i = 0; i < SETTINGS; i++) {
-		known[i].name = settings[i].name;
-		known[i].has_arg = settings[i].flag ? no_argument : required_argument;
-	}
-	while ((got = getopt_long(argc, argv, "", known, &index)) == 0)
-		setting_apply(&settings[index], optarg);
-	if (got != -1 || optind != argc || !opt.port) {
+	if (!settings_read(settings, SETTINGS, argc, argv) || !opt.port) {
 		fputs(usage, stderr);
 		exit(2);
 	}

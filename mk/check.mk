@@ -81,7 +81,7 @@ FUZZERS := $(FUZZ:%=fuzz_%)
 FUZZ_SECONDS := 60
 
 # -Wno-shadow: clang takes a parameter for a shadow of what the host declares, where gcc, which compiles the same sources, does not.
-$(BUILD)/fuzz/%: test/fuzz/%.c $(wildcard *.h tls_*.c test/fuzz/program.* test/unit/*.[ch]) $(BUILD)/obj/flags
+$(BUILD)/fuzz/%: test/fuzz/%.c $(wildcard *.h tls_*.c test/fuzz/program.* test/fuzz/*.h test/unit/*.[ch]) $(BUILD)/obj/flags
 	@mkdir -p $(@D)
 	clang -std=gnu11 -g -O1 $(WARNINGS) -Wno-shadow -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -I. \
 		@$(HOST_CFLAGS) -o $@ $(filter %.c,$< $(call links,$<)) $(filter-out %.c,$(call links,$<))
@@ -127,5 +127,5 @@ bench-doc:
 .PHONY: bench-programs
 bench-programs: $(patsubst bench/%.c,$(BUILD)/%,$(wildcard bench/*.c))
 
-$(BUILD)/%: bench/%.c $(BUILD)/obj/flags
+$(BUILD)/%: bench/%.c $(wildcard bench/*.h) $(BUILD)/obj/flags
 	$(CC) -std=gnu11 $(CFLAGS) $(WARNINGS) -o $@ $< -lssl -lcrypto -lpthread -lm

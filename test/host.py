@@ -75,6 +75,24 @@ def wait_for(check, timeout=20.0, what="the expected state", interval=0.02):
         time.sleep(interval)
 
 
+def relay_script(answer='sl_send_reply("200", "OK");', stateful=False):
+    """A script that sends a request on to where its X-Target says, through tm if `stateful`; one without gets `answer`."""
+    send = "if (!t_relay()) {\n\t\t\tsl_reply_error();\n\t\t}" if stateful else "forward();"
+    return f"""
+request_route {{
+	if ($hdr(X-Target) != $null) {{
+		$ru = $hdr(X-Target);
+		remove_hf("X-Target");
+		{send}
+		exit;
+	}}
+	append_to_reply("X-Pid: $pp\\r\\n");
+	{answer}
+	exit;
+}}
+"""
+
+
 class Port:
     """A port that no other test takes: held by an abstract socket, which vanishes with this process.
 

@@ -13,25 +13,15 @@ import time
 import pytest
 
 import sip
-from host import host_version, wait_for
+from host import host_version, relay_script, wait_for
 from peers import Client, Closed, Peer, UdpClient, client_context, client_hello, connect, raw_exchange, server_context
 
 UDP = "udp:127.0.0.1"
 SLACK, IDLE_SLACK = 12.0, 18.0
-RELAY = """
-request_route {
-	if ($hdr(X-Target) != $null) {
-		$ru = $hdr(X-Target);
-		forward();
-		exit;
-	}
-	if (method == "MESSAGE") {
+RELAY = relay_script('''if (method == "MESSAGE") {
 		set_reply_body("$rb", "text/plain");
 	}
-	sl_send_reply("200", "OK");
-	exit;
-}
-"""
+	sl_send_reply("200", "OK");''')
 HANDSHAKE, IDLE, SEND = 4, 5, 2  # seconds, as set below
 
 

@@ -9,26 +9,14 @@ from cryptography import x509
 
 import sip
 from certs import name
-from host import Port, wait_for
+from host import Port, relay_script, wait_for
 from peers import Client, Closed, Peer, UdpClient, client_context, connect, openssl_client, server_context
 
-SCRIPT = """
-request_route {
-	append_to_reply("X-Pid: $pp\\r\\n");
-	if ($hdr(X-Target) != $null) {
-		$ru = $hdr(X-Target);
-		remove_hf("X-Target");
-		forward();
+SCRIPT = relay_script('''if (is_peer_verified()) {
+		sl_send_reply("200", "Verified");
 		exit;
 	}
-	if (is_peer_verified()) {
-		sl_send_reply("200", "Verified");
-	} else {
-		sl_send_reply("200", "Unknown");
-	}
-	exit;
-}
-"""
+	sl_send_reply("200", "Unknown");''')
 UDP, TLS, TLS6 = "udp:127.0.0.1", "tls:127.0.0.1", "tls:[::1]"
 SIDE = "127.0.0.2"
 SUITES = ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"]

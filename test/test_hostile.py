@@ -17,25 +17,14 @@ import sip
 import certs as making
 from forge import (ALERT, CHANGE_CIPHER, DATA, FATAL, HANDSHAKE, HEARTBEAT, KEY_UPDATE, WARNING, Forger, alert, forger,
                    message, record, records, u16, u24)
-from host import TOP, wait_for
+from host import TOP, relay_script, wait_for
 from peers import Client, Closed, Peer, UdpClient, client_context, client_hello, connect, raw_exchange, refused, reset, \
     server_context, warm
 
 HANDSHAKE_SECONDS, IDLE_SECONDS = 8, 8
 VERSIONS = ["1.2", "1.3"]
 UDP, TLS = "udp:127.0.0.1", "tls:127.0.0.1"
-RELAY = """
-request_route {
-	if ($hdr(X-Target) == $null) {
-		sl_send_reply("200", "OK");
-		exit;
-	}
-	$ru = $hdr(X-Target);
-	remove_hf("X-Target");
-	forward();
-	exit;
-}
-"""
+RELAY = relay_script()
 
 
 @pytest.fixture(scope="module")

@@ -8,22 +8,10 @@ import time
 
 import pytest
 
-from host import Port, wait_for
+from host import Port, relay_script, wait_for
 from peers import Client, Peer, UdpClient, client_context, connect, server_context
 
-SCRIPT = """
-request_route {
-	append_to_reply("X-Pid: $pp\\r\\n");
-	if ($hdr(X-Target) == $null) {
-		sl_send_reply("200", "OK");
-		exit;
-	}
-	$ru = $hdr(X-Target);
-	remove_hf("X-Target");
-	forward();
-	exit;
-}
-"""
+SCRIPT = relay_script()
 UDP = "udp:127.0.0.1"
 LOG, FILE, PEER, ON = 4, 8, 16, 3
 BOTH = pytest.mark.parametrize("version", ["1.2", "1.3"])

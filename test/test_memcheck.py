@@ -11,24 +11,15 @@ import re
 import pytest
 
 import sip
+from host import relay_script
 from peers import (Client, Peer, UdpClient, client_context, client_hello, connect, program, raw_exchange, refused,
                    server_context)
 
-RELAY = """
-request_route {
-	if ($hdr(X-Target) != $null) {
-		$ru = $hdr(X-Target);
-		forward();
-		exit;
-	}
-	if (is_peer_verified()) {
+RELAY = relay_script('''if (is_peer_verified()) {
 		sl_send_reply("200", "Verified");
 		exit;
 	}
-	sl_send_reply("200", "OK");
-	exit;
-}
-"""
+	sl_send_reply("200", "OK");''')
 
 
 @pytest.fixture

@@ -7,23 +7,12 @@ import time
 import pytest
 
 import sip
-from host import host_program, host_version
+from host import host_program, host_version, relay_script
 from peers import Peer, UdpClient, client_hello, connect, raw_exchange, server_context
 
 UDP, TLS = "udp:127.0.0.1", "tls:127.0.0.1"
 TOLD = r"message processing timeout on connection id"
-RELAY = """
-request_route {
-	if ($hdr(X-Target) != $null) {
-		$ru = $hdr(X-Target);
-		if (!t_relay()) sl_reply_error();
-		exit;
-	}
-	append_to_reply("X-Pid: $pp\\r\\n");
-	sl_send_reply("200", "OK");
-	exit;
-}
-"""
+RELAY = relay_script(stateful=True)
 SLACK = 12  # the host looks every second, as set below, and a worker gives a connection back after 5
 
 

@@ -9,27 +9,13 @@ import pytest
 
 import sip
 from certs import name
-from host import wait_for
+from host import relay_script, wait_for
 from peers import (Background, Client, Peer, UdpClient, client_context, client_hello, connect, raw_exchange, refused,
                    server_context)
 
 UDP = "udp:127.0.0.1"
 PIECE = 128000  # bytes of shared memory that the module takes from the host at a time
-RELAY = """
-request_route {
-	append_to_reply("X-Pid: $pp\\r\\n");
-	if ($hdr(X-Target) == $null) {
-		sl_send_reply("200", "OK");
-		exit;
-	}
-	$ru = $hdr(X-Target);
-	remove_hf("X-Target");
-	if (!t_relay()) {
-		sl_reply_error();
-	}
-	exit;
-}
-"""
+RELAY = relay_script(stateful=True)
 
 
 def text(pair, server=None, client=None):

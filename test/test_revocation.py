@@ -12,22 +12,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 import sip
 from certs import DAY, NOW, der
-from host import wait_for
+from host import relay_script, wait_for
 from peers import Client, Closed, Peer, UdpClient, client_context, connect, server_context, warm
 
-SCRIPT = """
-request_route {
-	append_to_reply("X-Pid: $pp\\r\\n");
-	if ($hdr(X-Target) != $null) {
-		$ru = $hdr(X-Target);
-		remove_hf("X-Target");
-		forward();
-		exit;
-	}
-	sl_send_reply("200", "OK");
-	exit;
-}
-"""
+SCRIPT = relay_script()
 WORKERS = 8
 BOTH = pytest.mark.parametrize("version", ["1.2", "1.3"])
 NAMED = pytest.mark.parametrize("asked", ["localhost", "named.test"], ids=["default", "named"])

@@ -9,21 +9,10 @@ import urllib.request
 import pytest
 
 from certs import name, san
-from host import TOP, wait_for
+from host import TOP, relay_script, wait_for
 from peers import Client, Peer, UdpClient, client_context, client_hello, connect, server_context
 
-SCRIPT = """
-request_route {
-	if ($hdr(X-Target) == $null) {
-		sl_send_reply("200", "OK");
-		exit;
-	}
-	$ru = $hdr(X-Target);
-	remove_hf("X-Target");
-	forward();
-	exit;
-}
-"""
+SCRIPT = relay_script()
 UDP, TLS, TCP = "udp:127.0.0.1", "tls:127.0.0.1", "tcp:127.0.0.1"
 MOVING = {"src_port", "dst_port", "timeout", "timestamp", "ct_wq_size"}
 

@@ -8,22 +8,10 @@ import time
 
 import pytest
 
-from host import TOP, HostError, wait_for
+from host import HostError, TOP, relay_script, wait_for
 from peers import Closed, Peer, UdpClient, connect, raw_exchange, refused
 
-SCRIPT = """
-request_route {
-	if ($hdr(X-Target) == $null) {
-		append_to_reply("X-Pid: $pp\\r\\n");
-		sl_send_reply("200", "OK");
-		exit;
-	}
-	$ru = $hdr(X-Target);
-	remove_hf("X-Target");
-	forward();
-	exit;
-}
-"""
+SCRIPT = relay_script()
 UDP, TLS = "udp:127.0.0.1", "tls:127.0.0.1"
 # The names that users of the packaged module have in their scripts and tools.
 NAMES = """force_run method server_name server_name_mode server_id verify_certificate verify_depth require_certificate

@@ -12,22 +12,12 @@ import pytest
 
 import sip
 from forge import DATA, Forger, expand_label, forger
-from host import processes_of_session, wait_for
+from host import processes_of_session, relay_script, wait_for
 from peers import Client, Peer, UdpClient, client_context, connect, refused, server_context
 
 VERSIONS = ["1.2", "1.3"]
 UDP = "udp:127.0.0.1"
-RELAY = """
-request_route {
-	if ($hdr(X-Target) != $null) {
-		$ru = $hdr(X-Target);
-		forward();
-		exit;
-	}
-	sl_send_reply("200", "OK");
-	exit;
-}
-"""
+RELAY = relay_script()
 
 
 # -- what there is in memory ---------------------------------------------------------------------------------------

@@ -10,21 +10,11 @@ import time
 
 import pytest
 
-from host import HostError, processes_of_session, wait_for
+from host import HostError, processes_of_session, relay_script, wait_for
 from peers import Peer, UdpClient, connect, server_context
 
 UDP = "udp:127.0.0.1"
-RELAY = """
-request_route {
-	if ($hdr(X-Target) != $null) {
-		$ru = $hdr(X-Target);
-		forward();
-		exit;
-	}
-	sl_send_reply("200", "OK");
-	exit;
-}
-"""
+RELAY = relay_script()
 SECONDS = 30  # a host that is not hindered needs a small part of it; one that is, its exit_timeout of 60
 # What the host says, as CRITICAL or ALERT, when a process of its own dies.
 DYING = [r"ALERT: <core>", r"CRITICAL: <core>", "core was not generated", "exited by a signal"]

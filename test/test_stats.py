@@ -10,21 +10,11 @@ import urllib.request
 import pytest
 
 import sip
-from host import TOP, wait_for
+from host import TOP, relay_script, wait_for
 from peers import (Client, Peer, UdpClient, client_context, client_hello, connect, raw_exchange, refused, reset,
                    server_context)
 
-SCRIPT = """
-request_route {
-	if ($hdr(X-Target) == $null) {
-		sl_send_reply("200", "OK");
-		exit;
-	}
-	$ru = $hdr(X-Target);
-	remove_hf("X-Target");
-	forward();
-	exit;
-}
+SCRIPT = relay_script() + """
 event_route[xhttp:request] {
 	prom_dispatch();
 }

@@ -9,14 +9,7 @@
 #include <stdio.h>
 
 #include "tls_compress.c" /* for its method */
-
-#define REQUIRE(condition)                                                                \
-	do {                                                                                  \
-		if (!(condition)) {                                                               \
-			fprintf(stderr, "%s:%d: %s does not hold\n", __FILE__, __LINE__, #condition); \
-			abort();                                                                      \
-		}                                                                                 \
-	} while (0)
+#include "require.h"
 
 #define BLOCKS_SIZE_MAX (64 * 1024) /* of one direction: zlib's window and what belongs to it */
 

@@ -9,16 +9,9 @@
 #include <string.h>
 
 #include "tls.h"
+#include "require.h"
 
 #define TEXT_MAX 70000 /* longer than any value of an input */
-
-#define REQUIRE(condition)                                                                \
-	do {                                                                                  \
-		if (!(condition)) {                                                               \
-			fprintf(stderr, "%s:%d: %s does not hold\n", __FILE__, __LINE__, #condition); \
-			abort();                                                                      \
-		}                                                                                 \
-	} while (0)
 
 /* What is printed parses, and prints as the same again. */
 static void check_round_trip(const struct tls_setting *row, const struct tls_settings *s)

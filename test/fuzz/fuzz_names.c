@@ -9,14 +9,7 @@
  * ought to be is known.
  */
 #include "tls_select.c" /* for its table */
-
-#define REQUIRE(condition)                                                                \
-	do {                                                                                  \
-		if (!(condition)) {                                                               \
-			fprintf(stderr, "%s:%d: %s does not hold\n", __FILE__, __LINE__, #condition); \
-			abort();                                                                      \
-		}                                                                                 \
-	} while (0)
+#include "require.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

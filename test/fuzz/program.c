@@ -12,19 +12,12 @@
 #include "fake_host.h"
 #include "fake_memory.h"
 #include "program.h"
+#include "require.h"
 
 #define SAID_MAX  (4 * 1024 * 1024)
 #define STEPS_MAX 400
 #define RUNS_MAX \
 	(2 * FAKE_HOST_PROCESSES) /* of one input that leaves blocks: what is made once is there after these */
-
-#define REQUIRE(condition)                                                                \
-	do {                                                                                  \
-		if (!(condition)) {                                                               \
-			fprintf(stderr, "%s:%d: %s does not hold\n", __FILE__, __LINE__, #condition); \
-			abort();                                                                      \
-		}                                                                                 \
-	} while (0)
 
 /* What the ports serve. */
 static const char domains[] = "[server:default]\n"

@@ -22,6 +22,40 @@ int bench_prepare(void);
  */
 int bench_start(const char *text);
 
+/*
+ * Most of a tls.cfg for bench_start(), and what its ports serve. The last section of the servers is one of NAMES and waits for its server_name; the
+ * last of the clients is that for RSA_EXCHANGE.
+ */
+enum { ANY = 5061, RSA_EXCHANGE, CERTIFICATE_REQUIRED, NAMES };
+#define BENCH_SERVERS                   \
+	"[server:default]\n"                \
+	"certificate = @/server.pem\n"      \
+	"private_key = @/server.key\n"      \
+	"[server:127.0.0.1:5062]\n"         \
+	"method = TLSv1.2\n"                \
+	"cipher_list = AES128-GCM-SHA256\n" \
+	"certificate = @/rsa.pem\n"         \
+	"private_key = @/rsa.key\n"         \
+	"[server:127.0.0.1:5063]\n"         \
+	"certificate = @/server.pem\n"      \
+	"private_key = @/server.key\n"      \
+	"ca_list = @/ca.pem\n"              \
+	"verify_certificate = yes\n"        \
+	"require_certificate = yes\n"       \
+	"[server:127.0.0.1:5064]\n"         \
+	"certificate = @/server.pem\n"      \
+	"private_key = @/server.key\n"      \
+	"[server:127.0.0.1:5064]\n"
+#define BENCH_CLIENTS              \
+	"[client:default]\n"           \
+	"certificate = @/client.pem\n" \
+	"private_key = @/client.key\n" \
+	"ca_list = @/ca.pem\n"         \
+	"verify_certificate = yes\n"   \
+	"[client:127.0.0.1:5062]\n"    \
+	"method = TLSv1.2\n"           \
+	"cipher_list = AES128-GCM-SHA256\n"
+
 /* As at the start; NULL fields and TLS_UNSET get their presets in bench_start(). */
 extern struct tls_options bench_options;
 

@@ -22,44 +22,16 @@
 #include "fake_host.h"
 #include "fake_memory.h"
 
-/* What the ports serve. */
-enum { ANY = 5061, RSA_EXCHANGE, CERTIFICATE_REQUIRED, NAMES };
-
-static const char domains[] = "[server:default]\n"
-							  "certificate = @/server.pem\n"
-							  "private_key = @/server.key\n"
-							  "[server:127.0.0.1:5062]\n"
-							  "method = TLSv1.2\n"
-							  "cipher_list = AES128-GCM-SHA256\n"
-							  "certificate = @/rsa.pem\n"
-							  "private_key = @/rsa.key\n"
-							  "[server:127.0.0.1:5063]\n"
-							  "certificate = @/server.pem\n"
-							  "private_key = @/server.key\n"
-							  "ca_list = @/ca.pem\n"
-							  "verify_certificate = yes\n"
-							  "require_certificate = yes\n"
-							  "[server:127.0.0.1:5064]\n"
-							  "certificate = @/server.pem\n"
-							  "private_key = @/server.key\n"
-							  "[server:127.0.0.1:5064]\n"
-							  "server_name = strict.example.org\n"
-							  "certificate = @/rsa.pem\n"
-							  "private_key = @/rsa.key\n"
-							  "ca_list = @/ca.pem\n"
-							  "verify_certificate = yes\n"
-							  "require_certificate = yes\n"
-							  "[client:default]\n"
-							  "certificate = @/client.pem\n"
-							  "private_key = @/client.key\n"
-							  "ca_list = @/ca.pem\n"
-							  "verify_certificate = yes\n"
-							  "[client:127.0.0.1:5062]\n"
-							  "method = TLSv1.2\n"
-							  "cipher_list = AES128-GCM-SHA256\n"
-							  "[client:127.0.0.9:1]\n" /* no address of ours: chosen by its id alone */
-							  "server_id = old\n"
-							  "method = TLSv1.2\n";
+static const char domains[] = BENCH_SERVERS
+	"server_name = strict.example.org\n"
+	"certificate = @/rsa.pem\n"
+	"private_key = @/rsa.key\n"
+	"ca_list = @/ca.pem\n"
+	"verify_certificate = yes\n"
+	"require_certificate = yes\n" BENCH_CLIENTS
+	"[client:127.0.0.9:1]\n" /* no address of ours: chosen by its id alone */
+	"server_id = old\n"
+	"method = TLSv1.2\n";
 
 static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
 

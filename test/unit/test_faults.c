@@ -220,44 +220,18 @@ int __wrap_nanosleep(const struct timespec *wanted, struct timespec *left)
 
 /* ---- what the runs are about */
 
-/* What the ports serve. */
-enum { ANY = 5061, RSA_EXCHANGE, CERTIFICATE_REQUIRED, NAMES, OLD };
+/* A port beside those of BENCH_SERVERS. */
+enum { OLD = NAMES + 1 };
 
-static const char domains[] = "[server:default]\n"
-							  "certificate = @/server.pem\n"
-							  "private_key = @/server.key\n"
-							  "[server:127.0.0.1:5062]\n"
-							  "method = TLSv1.2\n"
-							  "cipher_list = AES128-GCM-SHA256\n"
-							  "certificate = @/rsa.pem\n"
-							  "private_key = @/rsa.key\n"
-							  "[server:127.0.0.1:5063]\n"
-							  "certificate = @/server.pem\n"
-							  "private_key = @/server.key\n"
-							  "ca_list = @/ca.pem\n"
-							  "verify_certificate = yes\n"
-							  "require_certificate = yes\n"
-							  "[server:127.0.0.1:5064]\n"
-							  "certificate = @/server.pem\n"
-							  "private_key = @/server.key\n"
-							  "[server:127.0.0.1:5064]\n"
-							  "server_name = example.org\n"
-							  "certificate = @/rsa.pem\n"
-							  "private_key = @/rsa.key\n"
-							  "[server:127.0.0.1:5065]\n"
-							  "method = TLSv1.2\n"
-							  "certificate = @/server.pem\n"
-							  "private_key = @/server.key\n"
-							  "ca_list = @/ca.pem\n"
-							  "verify_client = on\n"
-							  "[client:default]\n"
-							  "certificate = @/client.pem\n"
-							  "private_key = @/client.key\n"
-							  "ca_list = @/ca.pem\n"
-							  "verify_certificate = yes\n"
-							  "[client:127.0.0.1:5062]\n"
-							  "method = TLSv1.2\n"
-							  "cipher_list = AES128-GCM-SHA256\n";
+static const char domains[] = BENCH_SERVERS "server_name = example.org\n"
+											"certificate = @/rsa.pem\n"
+											"private_key = @/rsa.key\n"
+											"[server:127.0.0.1:5065]\n"
+											"method = TLSv1.2\n"
+											"certificate = @/server.pem\n"
+											"private_key = @/server.key\n"
+											"ca_list = @/ca.pem\n"
+											"verify_client = on\n" BENCH_CLIENTS;
 
 static struct ends e, bystander;
 static char bytes[200000];
