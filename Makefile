@@ -2,16 +2,20 @@
 #
 #   make              build tls.so for the installed host
 #   make run          a demonstration server with it, which proves itself with one request
-#   make check        all tests
+#   make check        all tests; make check-style and the like run one stage (CONTRIBUTING.md)
+#   make fuzz         every fuzzer for FUZZ_SECONDS (60)
 #   make bench        speed and memory beside the packaged module, haproxy and OpenSSL alone; QUICK=1 for the main rows
+#   make bench-doc    put what was measured into doc/performance.md; make bench-programs builds the load generator and the like
 #   make diet         every block that an idle connection keeps in shared memory
 #   make soak         everything at once for SOAK_SECONDS (an hour), with a report and a picture
-#   make check-hosts  the same in other Debian systems, made below build (as root)
+#   make check-hosts  the tests in other Debian systems, made below build (as root)
 #   make check-deb    the Debian package in a Debian 12 and a Debian 13, made below build (as root)
 #   make deps         install what the build and the demonstration need (Debian packages)
 #   make install      put the module where the host finds it; make uninstall takes it away
 #   make deb          a Debian package for the installed host, whose tls.so takes the place of the packaged one
+#   make format       lay out the C files as .clang-format says
 #   make clean        remove what was built; make distclean also the host's headers and the demonstration's keys
+#   make help         this
 #
 # Variables: KAMAILIO, KAMAILIO_SRC (mk/host.mk), CC, CFLAGS, LDFLAGS, TLS_EXTRA_LIBS (more libraries to link),
 # DESTDIR, prefix, exec_prefix, libdir, MODULES_DIR (make install), DEB_VERSION (make deb), TLS_PORT, SIP_PORT, ONCE=1 (make run).
@@ -57,6 +61,10 @@ $(BUILD)/obj/flags: $(HOST_CFLAGS) FORCE
 
 .PHONY: FORCE
 FORCE:
+
+.PHONY: help
+help:
+	@sed -n '/^$$/q; s/^#   //p' Makefile
 
 -include $(OBJECTS:.o=.d)
 

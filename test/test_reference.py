@@ -472,6 +472,50 @@ def test_named_tests_exist():
                 assert not test or re.search(rf"^def {test}\(", f.read(), re.M), f"{name}: there is no {file}::{test}"
 
 
+# -- every page ---------------------------------------------------------------------------------------------------------
+
+def pages():
+    """{path: text} of all that is written for people."""
+    names = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", *(f"doc/{n}" for n in sorted(os.listdir(TOP + "/doc")) if n.endswith(".md"))]
+    return {name: page("../" + name) for name in names}
+
+
+def anchors(text):
+    """What its headings are called in a link."""
+    return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-")
+            for head in re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S), re.M)}
+
+
+def test_links():
+    """Each leads to a file that is there, and to a heading in it."""
+    everything = pages()
+    count = 0
+    for name, text in everything.items():
+        for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", text):
+            path = os.path.normpath(os.path.join(os.path.dirname(name), target)) if target else name
+            assert os.path.exists(os.path.join(TOP, path)), f"{name}: there is no {target}"
+            assert not anchor or anchor in anchors(everything[path]), f"{name}: {path} has no heading #{anchor}"
+            count += 1
+    assert count > 50
+
+
+def test_commands_and_files_exist():
+    """Every target of make that a page or the Makefile's head names is one, and that head, which make help shows, names
+    all that pages do; every file of the project that a page names is there."""
+    makefile = page("../Makefile")
+    targets = set(re.findall(r"^([a-z-]+)(?: [a-z -]+)?:(?!=)|^\.PHONY: ", makefile + page("../mk/check.mk"), re.M))
+    targets |= {word for line in re.findall(r"^\.PHONY: (.*)$", makefile + page("../mk/check.mk"), re.M) for word in line.split()}
+    shown = set(re.findall(r"\bmake ([a-z][a-z-]*)", makefile.split("\n\n")[0]))
+    assert len(shown) > 10 and shown <= targets, shown - targets
+    for name, text in pages().items():
+        commands = re.findall(r"`(?:[A-Z_]+=\S+ )*make ((?:[a-z][a-z-]*\b(?!=) ?)+)", text) + re.findall(r"^    make ([a-z-]+)", text, re.M)
+        for target in " ".join(commands).split():
+            assert target in targets, f"{name}: there is no make {target}"
+            assert target in shown or target.startswith("check-"), f"{name}: the Makefile's head does not name make {target}"
+        for path in re.findall(r"`((?:bench|doc|examples|mk|test|tools)/[\w./-]*\w)`", text):
+            assert os.path.exists(os.path.join(TOP, path)), f"{name}: there is no {path}"
+
+
 # -- doc/troubleshooting.md -------------------------------------------------------------------------------------------
 
 @pytest.fixture(scope="module")

@@ -31,8 +31,8 @@ is_installed() {
 missing_of() {
 	local package
 	for package in "$@"; do
-		is_installed "$package" || printf '%s ' "$package"
-	done
+		is_installed "$package" || printf '%s\n' "$package"
+	done | awk '!seen[$0]++' | tr '\n' ' ' # some are needed for several reasons
 }
 
 # Installing the host or haproxy must not start a server on this machine: for the time of the installation, and where the
