@@ -461,6 +461,21 @@ long tls_mem_refused(void);
 /* Bytes that the source can still give. */
 size_t tls_mem_available(void);
 
+/*
+ * While ON, this thread's blocks come from a small reserve when there is no other shared memory: for established connections, which go on
+ * when nothing else does.
+ */
+void tls_mem_insist(bool on);
+
+/* Whether anyone, in any process, has found no shared memory since the last recovery: there may be much left, in small pieces. */
+bool tls_mem_missed(void);
+
+/*
+ * Fills the reserve, and looks whether a piece of SIZE bytes is left beside it. Returns false when not; else that is a recovery. The host
+ * logs an attempt that fails, so it should not be made often. No lock is held.
+ */
+bool tls_mem_recover(size_t size);
+
 /* ------------------------------------------------------------------ OpenSSL: tls_init.c ---------------- */
 
 /* Each returns 0, or -1 after it has logged what to do. */

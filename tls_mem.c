@@ -23,18 +23,123 @@ static _Thread_local OSSL_LIB_CTX *outside __attribute__((tls_model("initial-exe
 static _Thread_local long refused __attribute__((tls_model("initial-exec")));
 static _Thread_local bool covered __attribute__((tls_model("initial-exec")));
 static _Thread_local long covered_from __attribute__((tls_model("initial-exec")));
+static _Thread_local bool insisting __attribute__((tls_model("initial-exec")));
+
+/* Each piece is what the heap asks the source for at the least: room for the two buffers of a message. */
+#define RESERVE_PIECES 8
+#define RESERVE_PIECE  ((size_t)45 * 1024)
+#define RESERVE_BLOCK  ((size_t)40 * 1024) /* larger ones are not helped by it */
+
+/* In shared memory. */
+struct reserve {
+	_Atomic(void *) pieces[RESERVE_PIECES];
+	atomic_bool missed; /* someone was without memory */
+};
+
+static struct reserve *reserve;
+static unsigned reserve_pieces; /* how many there are to be */
 
 static void count_private(long bytes)
 {
 	atomic_fetch_add_explicit(&private_bytes, bytes, memory_order_relaxed);
 }
 
+/* ---- the reserve */
+
+/* Fills it as far as the source can. Returns whether it is full. */
+static bool fill_reserve(void)
+{
+	for (unsigned i = 0; i < reserve_pieces; i++) {
+		void *none = NULL, *piece;
+
+		if (atomic_load(&reserve->pieces[i]) != NULL)
+			continue;
+		piece = source->take(RESERVE_PIECE);
+		if (piece == NULL)
+			return false;
+		if (!atomic_compare_exchange_strong(&reserve->pieces[i], &none, piece))
+			source->give(piece);
+	}
+	return true;
+}
+
+/* Gives one piece back to the source, for the heap to take it. Returns false when there is none. */
+static bool draw_reserve(void)
+{
+	for (unsigned i = 0; i < reserve_pieces; i++) {
+		void *piece = atomic_exchange(&reserve->pieces[i], NULL);
+
+		if (piece == NULL)
+			continue;
+		source->give(piece);
+		return true;
+	}
+	return false;
+}
+
+static long reserve_bytes(void)
+{
+	long bytes = 0;
+
+	for (unsigned i = 0; i < reserve_pieces; i++)
+		bytes += atomic_load(&reserve->pieces[i]) != NULL ? (long)RESERVE_PIECE : 0;
+	return bytes;
+}
+
+/* A 64th of the shared memory at the most. */
+static int start_reserve(void)
+{
+	size_t pieces = source->available() / 64 / RESERVE_PIECE;
+
+	reserve = tls_shared_alloc(sizeof(*reserve));
+	if (reserve == NULL)
+		return -1;
+	reserve_pieces = pieces < RESERVE_PIECES ? (unsigned)pieces : RESERVE_PIECES;
+	fill_reserve();
+	return 0;
+}
+
+bool tls_mem_missed(void)
+{
+	return atomic_load_explicit(&reserve->missed, memory_order_relaxed);
+}
+
+bool tls_mem_recover(size_t size)
+{
+	void *piece = fill_reserve() ? source->take(size) : NULL;
+
+	if (piece == NULL)
+		return false;
+	source->give(piece);
+	atomic_store(&reserve->missed, false);
+	return true;
+}
+
+void tls_mem_insist(bool on)
+{
+	insisting = on;
+}
+
+/* ---- the shared world */
+
+/* The heap has no room for SIZE bytes. From now on handshakes wait, so what the reserve gives is for those who insist. */
+static __attribute__((noinline, cold)) void *take_in_need(size_t size)
+{
+	void *p = NULL;
+
+	if (reserve != NULL)
+		atomic_store(&reserve->missed, true);
+	while (p == NULL && insisting && size <= RESERVE_BLOCK && draw_reserve())
+		p = tls_heap_alloc(size);
+	refused += p == NULL;
+	return p;
+}
+
 static void *shared_take(size_t size)
 {
 	void *p = tls_heap_alloc(size);
 
-	refused += p == NULL;
-	return p;
+	return p != NULL ? p : take_in_need(size);
 }
 
 /* In place when that wastes less than half; making smaller never fails. */
@@ -121,7 +226,7 @@ int tls_mem_start(const struct tls_mem_source *from)
 	if (tls_heap_start(from) != 0)
 		return -1;
 	source = from;
-	return 0;
+	return start_reserve();
 }
 
 void tls_mem_set_library(OSSL_LIB_CTX *of_scope)
@@ -184,6 +289,7 @@ void tls_shared_free(void *p)
 void tls_mem_get_stats(struct tls_mem_stats *out)
 {
 	tls_heap_get_stats(out);
+	out->held += reserve_bytes();
 }
 
 long tls_mem_private(void)

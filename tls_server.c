@@ -25,16 +25,16 @@
 #define REASON_SIZE 320
 #define SWEEP_MAX   128 /* connections that one sweep closes; the next goes on */
 
-/* A handshake takes pieces of up to 22 KB, in each process; with room for the buffers of established connections, which go on. */
-#define OPEN_PIECE  (256 * 1024)
+/* A handshake takes pieces of up to 22 KB, in each process. */
 #define SHAKE_PIECE (128 * 1024)
 
 /* In shared memory. */
 struct shared {
 	atomic_uint refused_at;   /* ticks of the last complaint about low memory */
 	atomic_uint crowded_at;   /* ... about too many handshakes of one address */
-	atomic_uint broken_until; /* ticks: no large piece of memory was there, so none is asked for; 0: never */
-	atomic_bool ending;       /* the server stops: nothing is freed any more */
+	atomic_uint broken_until; /* ticks: no large piece of memory was there, so none is looked for; 0: never */
+	atomic_size_t broken_left; /* bytes that were left then */
+	atomic_bool ending;        /* the server stops: nothing is freed any more */
 };
 
 static struct shared *shared;
@@ -225,28 +225,38 @@ static bool may_complain(atomic_uint *at)
 	       atomic_compare_exchange_strong(at, &before, now > 0 ? now : 1);
 }
 
-/* Whether there is a piece of SIZE bytes. When there is none nobody asks again for a second: the host logs each attempt that fails. */
-static bool has_piece(size_t size)
+/*
+ * Whether the LEFT bytes of shared memory are in pieces that are large enough: nobody has been refused one, or there are some again. When
+ * there are none nobody looks again for a second, or until there is a quarter more: the host logs each attempt that fails.
+ */
+static bool in_large_pieces(size_t left)
 {
-	unsigned now = get_ticks_raw(), until = atomic_load(&shared->broken_until);
-	void *piece = until != 0 && !past(until, now) ? NULL : tls_shared_alloc(size);
+	unsigned now, until;
 
-	if (piece == NULL && (until == 0 || past(until, now)))
-		atomic_store(&shared->broken_until, (now + S_TO_TICKS(1)) | 1);
-	tls_shared_free(piece);
-	return piece != NULL;
+	if (!tls_mem_missed())
+		return true;
+	now = get_ticks_raw();
+	until = atomic_load(&shared->broken_until);
+	if (until != 0 && !past(until, now) && left < atomic_load(&shared->broken_left) / 4 * 5)
+		return false;
+	if (tls_mem_recover(SHAKE_PIECE))
+		return true;
+	atomic_store(&shared->broken_left, left);
+	atomic_store(&shared->broken_until, (now + S_TO_TICKS(1)) | 1);
+	return false;
 }
 
 /*
- * Whether less than LIMIT_KB (what NAME says; 0: no limit) of shared memory is left, or no PIECE of it in one; complains at most once in
- * five seconds. Far above the limit it does not look for the piece.
+ * Whether less than LIMIT_KB (what NAME says; 0: no limit) of shared memory is left, or only small pieces of it, however many: what is left
+ * lies between the connections that there are. Complains at most once in five seconds.
  */
-static bool memory_low(struct tcp_connection *c, int limit_kb, size_t piece, const char *name)
+static bool memory_low(struct tcp_connection *c, int limit_kb, const char *name)
 {
 	size_t limit = limit_kb > 0 ? (size_t)limit_kb * 1024 : 0, left = tls_mem_available();
+	bool large = in_large_pieces(left);
 	struct peer_name peer;
 
-	if (limit == 0 || left / 4 >= limit || (left >= limit && has_piece(piece)))
+	if (limit == 0 || (left >= limit && large))
 		return false;
 	tls_stats_add(TLS_STAT_REFUSED, 1);
 	if (may_complain(&shared->refused_at))
@@ -261,7 +271,7 @@ static bool memory_low_to_open(struct tcp_connection *c)
 {
 	int kb = options()->low_mem_threshold1;
 
-	return memory_low(c, kb >= 0 ? kb : chosen_limit(), OPEN_PIECE, "low_mem_threshold1");
+	return memory_low(c, kb >= 0 ? kb : chosen_limit(), "low_mem_threshold1");
 }
 
 /* Too low to go on with a handshake, or to keep the beginning of a record. */
@@ -269,7 +279,7 @@ static bool memory_low_to_go_on(struct tcp_connection *c)
 {
 	int kb = options()->low_mem_threshold2;
 
-	return memory_low(c, kb >= 0 ? kb : chosen_limit() / 2, SHAKE_PIECE, "low_mem_threshold2");
+	return memory_low(c, kb >= 0 ? kb : chosen_limit() / 2, "low_mem_threshold2");
 }
 
 /* Counts T, just accepted, among the handshakes of its peer's address. Returns 0, -1 when those are too many (logged). */
@@ -455,6 +465,7 @@ static void established(struct tcp_connection *c, struct tls_connection *t)
 
 	drop_sent_chain(t->ssl);
 	t->phase = TLS_PHASE_ESTABLISHED;
+	tls_mem_insist(true);
 	t->deadline_set = false;
 	tls_crowd_leave(t->crowd);
 	t->crowd = NULL;
@@ -725,7 +736,9 @@ int tls_server_read(struct tcp_connection *c, rd_conn_flags_t *flags)
 
 	lock_get(&c->write_lock);
 	if (t != NULL) {
+		tls_mem_insist(t->phase == TLS_PHASE_ESTABLISHED);
 		got = read_locked(c, t, tls_io_begin(), flags);
+		tls_mem_insist(false);
 		t->memory += tls_mem_balance() - before;
 	}
 	if (got < 0 && c->req.error == TCP_REQ_OK)
@@ -786,10 +799,12 @@ int tls_server_encode(struct tcp_connection *c, const char **pbuf, unsigned *ple
 		return -1;
 	io = tls_io_begin();
 	t->io = io;
+	tls_mem_insist(t->phase == TLS_PHASE_ESTABLISHED);
 	if (t->phase == TLS_PHASE_ESTABLISHED)
 		done = encode_records(t, io, bytes, size);
 	else if (encode_early(c, t, bytes, size, send_flags) == 0)
 		done = (int)size;
+	tls_mem_insist(false);
 	t->io = NULL;
 	t->memory += tls_mem_balance() - before;
 	if (done < 0)

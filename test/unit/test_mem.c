@@ -28,11 +28,18 @@ static unsigned char *arena;
 static size_t arena_used;
 static atomic_int given;
 
-/* What is given back is not used again: the heap's own tests look at that. */
+/* While it is scarce, only what is given back can be had. */
+static bool scarce;
+static void *returned[32];
+static unsigned returns;
+
+/* Else what is given back is not used again: the heap's own tests look at that. */
 static void *arena_take(size_t size)
 {
 	unsigned char *p = arena + arena_used;
 
+	if (scarce)
+		return returns > 0 && size <= 45 * 1024 ? returned[--returns] : NULL;
 	if (arena_used + size > ARENA_SIZE)
 		return NULL;
 	arena_used += (size + 15) & ~(size_t)15;
@@ -43,6 +50,8 @@ static void arena_give(void *p)
 {
 	assert_true((unsigned char *)p >= arena && (unsigned char *)p < arena + arena_used);
 	given++;
+	if (scarce && returns < sizeof(returned) / sizeof(returned[0]))
+		returned[returns++] = p;
 }
 
 static bool arena_contains(const void *p)
@@ -211,6 +220,49 @@ static void give_all(void *last)
 	}
 }
 
+/* A message of an established connection wants two buffers of 17 KB, and gives them back before the next one comes. */
+static void pass_message(void)
+{
+	void *in, *out;
+
+	tls_mem_insist(true);
+	in = tls_shared_alloc(17000);
+	out = tls_shared_alloc(17000);
+	tls_mem_insist(false);
+	assert_non_null(in);
+	assert_non_null(out);
+	tls_shared_free(in);
+	tls_shared_free(out);
+}
+
+static void established_connections_have_a_reserve(void **state)
+{
+	struct tls_mem_stats full;
+	void *all;
+
+	(void)state;
+	assert_true(tls_mem_recover(100));
+	tls_heap_trim();
+	tls_mem_get_stats(&full);
+	scarce = true;
+	all = take_all();
+	assert_true(tls_mem_missed());
+	assert_null(tls_shared_alloc(17000));
+	for (int i = 0; i < 10; i++)
+		pass_message();
+	assert_true(tls_mem_missed());
+	assert_false(tls_mem_recover(100)); /* nothing beside the reserve, or not even that */
+	tls_mem_insist(true);
+	assert_null(tls_shared_alloc(100000)); /* the reserve is not for such */
+	tls_mem_insist(false);
+	scarce = false;
+	give_all(all);
+	assert_true(tls_mem_recover(100));
+	assert_false(tls_mem_missed());
+	tls_heap_trim();
+	assert_true(since(&full).held <= 0);
+}
+
 static void a_resize_without_memory_leaves_the_block(void **state)
 {
 	struct tls_mem_stats before;
@@ -344,6 +396,7 @@ int main(void)
 		cmocka_unit_test(the_default_library_context_is_the_scopes_own),
 		cmocka_unit_test(a_block_stays_in_its_world_when_resized),
 		cmocka_unit_test(a_small_change_of_size_moves_nothing),
+		cmocka_unit_test(established_connections_have_a_reserve),
 		cmocka_unit_test(a_resize_without_memory_leaves_the_block),
 		cmocka_unit_test(odd_sizes_are_answered_as_libc_does),
 		cmocka_unit_test(shared_blocks_are_zeroed),
