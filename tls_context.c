@@ -104,6 +104,16 @@ static void check_pairs(const struct builder *b, const struct tls_domain *d)
 		     "RSA, the other ECDSA");
 }
 
+static void check_name(const struct builder *b)
+{
+	const char *name = b->section->settings.server_name;
+
+	if (name != NULL && strpbrk(name, "*:/@,; \t") != NULL)
+		warn(b, "server_name",
+		     "no host is called so, and nobody asks for it; write one name without a port, and for all "
+		     "below it set server_name_mode = 2");
+}
+
 static int load_trust(const struct builder *b, struct tls_domain *d)
 {
 	const struct tls_settings *s = &b->section->settings;
@@ -403,6 +413,7 @@ int tls_context_make(struct tls_domain *d, const struct tls_section *section, st
 	failed |= load_pair(&b, d, 0);
 	failed |= load_pair(&b, d, 1);
 	check_pairs(&b, d);
+	check_name(&b);
 	failed |= load_trust(&b, d);
 	if (take_fingerprint(&b, d) != 0)
 		return no_context(&b);

@@ -126,6 +126,20 @@ static void note_without_effect(struct tls_report *r)
 	}
 }
 
+/* With a file of domains, what the parameters say of the default ones counts for nothing. */
+static void note_beside_config(struct tls_report *r)
+{
+	char value[2];
+
+	if (options.config == NULL || options.config[0] == '\0')
+		return;
+	for (const struct tls_setting *row = tls_settings_table; row->name != NULL; row++)
+		if ((row->flags & TLS_OF_DOMAIN) != 0 && (row->flags & TLS_IN_MODPARAM) != 0 &&
+		    tls_setting_print(row, &given, value, sizeof(value))[0] != '\0')
+			tls_report_add(r, TLS_WARNING, NULL, 0, row->name,
+			               "has no effect beside config: set it in the sections of that file");
+}
+
 /* Makes the path of the key log absolute. Returns 0, -1 without memory (logged). */
 static int resolve_keylog_file(void)
 {
@@ -151,6 +165,7 @@ static int read_params(void)
 	read_choices(&r);
 	tls_modparam_check(&given, &options, &r);
 	note_without_effect(&r);
+	note_beside_config(&r);
 	if (options.certificate_compression > 0 && !tls_compat_has_certificate_compression())
 		tls_report_add(&r, TLS_WARNING, NULL, 0, "certificate_compression", "has no effect: %s",
 		               "this OpenSSL is older than 3.2, or was built without a compressor");

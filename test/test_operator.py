@@ -178,6 +178,8 @@ HOLLOW = {
     "no certificate": ({"certificate": '""'}, "certificate", "every client will be refused"),
     "revocation lists without authorities": ({"verify_certificate": "yes", "crl": "{certs.crl_empty}"}, "ca_list", "trusts no authority"),
     "a second key alone": ({"private_key2": "{certs.server_rsa.key}"}, "private_key2", "no effect without certificate2"),
+    "a pattern": ({"server_name": '"*.example.org"'}, "server_name", "server_name_mode = 2"),
+    "a name with a port": ({"server_name": "example.org:5061"}, "server_name", "without a port"),
     "two of a kind": ({"certificate2": "{certs.server_ec2.cert}", "private_key2": "{certs.server_ec2.key}"}, "certificate2", "same kind"),
 }
 
@@ -193,6 +195,16 @@ def test_hollow_settings_are_warned_of(host, certs, case):
     before = len(host.log())
     host.rpc("tls.reload")
     assert words in host.log()[before:]
+
+
+def test_parameters_beside_a_file_are_warned_of(start_host, certs):
+    """verify_certificate in the main configuration looks like protection, and is none when there is a tls.cfg."""
+    host = start_host.make(tls_cfg=text(certs), modparams={"tls": {"verify_certificate": 1, "private_key_password": "hidden",
+                                                                   "handshake_timeout": 20}})
+    status, said = host.check_config()
+    warned = [line for line in said.splitlines() if "no effect beside config" in line]
+    assert status == 0 and len(warned) == 2 and "hidden" not in said, said
+    assert "parameter private_key_password:" in warned[0] and "parameter verify_certificate:" in warned[1]
 
 
 def test_pairs_of_two_kinds_are_no_trouble(host, certs):
