@@ -3,8 +3,9 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * With -c the host parses its configuration, says that it is fine, and ends before it initialises any module. What we would find at a
- * start is found all the same: by starting, in a handler of the process's end, as the host itself would go on.
+ * With -c the host parses its configuration, says that it is fine, and ends before it initialises any module.
+ * What we would find at a start is found all the same: by starting, in a handler of the process's end, as the
+ * host itself would go on.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -59,13 +59,16 @@
 #define TLS_COMPAT_OLDEST TLS1_2_VERSION
 #endif
 
-/* Fields of tls.list that the module packaged for the host has: sni and timestamp since 6.0, dom since 6.1. */
+/*
+ * Fields of tls.list that the module packaged for the host has: sni and timestamp since 6.0, dom since 6.1.
+ */
 #define TLS_COMPAT_LIST_SNI (VERSIONVAL >= 6000000)
 #define TLS_COMPAT_LIST_DOM (VERSIONVAL >= 6001000)
 
 /*
- * The library's own choice of groups without those of RFC 7919: a client that offers nothing else makes a server of OpenSSL 3.0 work for
- * 0.1 s and more (ffdhe8192) before it has shown anything of itself. Newer ones can name their own list.
+ * The library's own choice of groups without those of RFC 7919: a client that offers nothing else makes a
+ * server of OpenSSL 3.0 work for 0.1 s and more (ffdhe8192) before it has shown anything of itself. Newer
+ * ones can name their own list.
  */
 #if OPENSSL_VERSION_NUMBER >= 0x30500000L
 #define TLS_COMPAT_GROUPS "DEFAULT:-ffdhe2048:-ffdhe3072"
@@ -74,8 +77,8 @@
 #endif
 
 /*
- * Certificate compression (RFC 8879), which came with 3.2, and only where the library was built with a compressor. Without it the switches
- * are no more than that.
+ * Certificate compression (RFC 8879), which came with 3.2, and only where the library was built with a
+ * compressor. Without it the switches are no more than that.
  */
 static inline bool tls_compat_has_certificate_compression(void)
 {
@@ -86,7 +89,10 @@ static inline bool tls_compat_has_certificate_compression(void)
 #endif
 }
 
-/* Whether CTX sends and takes compressed certificates. Before they are sent, tls_compat_compress_certificates(). */
+/*
+ * Whether CTX sends and takes compressed certificates. Before they are sent,
+ * tls_compat_compress_certificates().
+ */
 static inline void tls_compat_set_certificate_compression(SSL_CTX *ctx, bool on)
 {
 #if OPENSSL_VERSION_NUMBER >= 0x30200000L
@@ -129,9 +135,9 @@ static inline bool tls_compat_config_check(void)
 }
 
 /*
- * TLS compression. libssl takes a method as a structure that no header shows, and has no function that makes one with the id of
- * DEFLATE. These are the library's own structures; tls_compress.c proves that before it uses them. An OpenSSL without compression
- * lacks the functions, so they are bound only when they are there.
+ * TLS compression. libssl takes a method as a structure that no header shows, and has no function that makes
+ * one with the id of DEFLATE. These are the library's own structures; tls_compress.c proves that before it
+ * uses them. An OpenSSL without compression lacks the functions, so they are bound only when they are there.
  */
 #ifndef OPENSSL_NO_COMP
 #include <openssl/comp.h>
@@ -194,8 +200,8 @@ static inline bool tls_compat_has_compression(void)
 }
 
 /*
- * Nothing of a message has come yet. From 6.0 on the host times a message from the first read to its last byte, and would count a
- * handshake, and all the time until the first request.
+ * Nothing of a message has come yet. From 6.0 on the host times a message from the first read to its last
+ * byte, and would count a handshake, and all the time until the first request.
  */
 static inline void tls_compat_no_message(struct tcp_connection *c)
 {
@@ -207,8 +213,8 @@ static inline void tls_compat_no_message(struct tcp_connection *c)
 }
 
 /*
- * The connection to IP and PORT that the host would send on, with a reference, NULL: none. FROM: the local address to send from, NULL: any.
- * LOCAL_PORT counts when the host is told to match it too.
+ * The connection to IP and PORT that the host would send on, with a reference, NULL: none. FROM: the local
+ * address to send from, NULL: any. LOCAL_PORT counts when the host is told to match it too.
  */
 static inline struct tcp_connection *tls_compat_find(struct ip_addr *ip, int port, union sockaddr_union *from,
                                                      int local_port)
@@ -225,7 +231,9 @@ static inline struct tcp_connection *tls_compat_find(struct ip_addr *ip, int por
 /* The host's table of connections has this lock, but no header. */
 extern gen_lock_t *tcpconn_lock;
 
-/* From 6.1 on the host asks whether a connection suits the message at hand, when a switch of its own is on. */
+/*
+ * From 6.1 on the host asks whether a connection suits the message at hand, when a switch of its own is on.
+ */
 #if VERSIONVAL >= 6001000
 #define TLS_COMPAT_MATCH_HOOKS \
 	.match_domain = tls_reuse_match, .match_connections_domain = tls_reuse_match_two,
@@ -235,8 +243,8 @@ extern int tls_connection_match_domain;
 #endif
 
 /*
- * What the host shows of C, an outgoing connection: the name and the id that the script chose (NULL: none). They stay the module's, which takes
- * them back with two NULL before it frees them.
+ * What the host shows of C, an outgoing connection: the name and the id that the script chose (NULL: none).
+ * They stay the module's, which takes them back with two NULL before it frees them.
  */
 static inline void tls_compat_show_choice(struct tcp_connection *c, char *name, char *id)
 {
@@ -262,7 +270,10 @@ static inline void tls_compat_ask_about_profiles(void)
 #endif
 }
 
-/* Whether the running library can stand in for the one of the headers: same major version, not an older minor one. */
+/*
+ * Whether the running library can stand in for the one of the headers: same major version, not an older minor
+ * one.
+ */
 static inline bool tls_compat_library_fits(void)
 {
 	unsigned long running = OpenSSL_version_num() >> 20, built = OPENSSL_VERSION_NUMBER >> 20;

@@ -3,12 +3,14 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * Distributions build libssl able to compress, but without zlib, and it takes no method with the id of DEFLATE from outside. So the method
- * is made here, in structures laid out as the library's own (tls_compat.h). Whether they are is proved at the start, in a child, as a wrong
- * guess may crash; only then is the method registered.
+ * Distributions build libssl able to compress, but without zlib, and it takes no method with the id of
+ * DEFLATE from outside. So the method is made here, in structures laid out as the library's own
+ * (tls_compat.h). Whether they are is proved at the start, in a child, as a wrong guess may crash; only then
+ * is the method registered.
  *
- * The streams of a connection live in shared memory, as any process may take its next record. Sending costs 26 KB and receiving 7 KB and the
- * peer's window: 4 KB when the peer is this module, 32 KB at the most. With 18 KB that OpenSSL adds, that is 55 to 83 KB a connection.
+ * The streams of a connection live in shared memory, as any process may take its next record. Sending costs
+ * 26 KB and receiving 7 KB and the peer's window: 4 KB when the peer is this module, 32 KB at the most. With
+ * 18 KB that OpenSSL adds, that is 55 to 83 KB a connection.
  */
 #include <errno.h>
 #include <limits.h>
@@ -29,8 +31,9 @@
 #define DEFLATE_NAME "DEFLATE"
 
 /*
- * A 4 KB window reaches back to the last few SIP messages, which is where the likeness is: 32 KB save no more, and cost ten times the
- * memory. Even for what cannot be compressed, these keep within SSL3_RT_MAX_COMPRESSED_OVERHEAD.
+ * A 4 KB window reaches back to the last few SIP messages, which is where the likeness is: 32 KB save no
+ * more, and cost ten times the memory. Even for what cannot be compressed, these keep within
+ * SSL3_RT_MAX_COMPRESSED_OVERHEAD.
  */
 #define WINDOW_BITS  12
 #define MEMORY_LEVEL 3
@@ -203,7 +206,9 @@ static int by_id(const SSL_COMP *const *a, const SSL_COMP *const *b)
 	return SSL_COMP_get_id(*a) - SSL_COMP_get_id(*b);
 }
 
-/* What the library has, without a DEFLATE of its own, which costs ten times the memory. NULL without memory. */
+/*
+ * What the library has, without a DEFLATE of its own, which costs ten times the memory. NULL without memory.
+ */
 static STACK_OF(SSL_COMP) *other_methods(void)
 {
 	STACK_OF(SSL_COMP) *known = SSL_COMP_get_compression_methods();

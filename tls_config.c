@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * All here walks the table of tls_settings.c. Neither OpenSSL nor the host is known here, so that this file can be
- * tested and fuzzed alone. It keeps no state: any process may call it, no lock is needed.
+ * All here walks the table of tls_settings.c. Neither OpenSSL nor the host is known here, so that this file
+ * can be tested and fuzzed alone. It keeps no state: any process may call it, no lock is needed.
  *
  * What tls.cfg looks like:
  *
@@ -235,7 +235,10 @@ static const struct remark *find_remark(const char *word)
 	return NULL;
 }
 
-/* What ROW allows, for a message. A preset outside of the range stands for "chosen by others" and is allowed too. */
+/*
+ * What ROW allows, for a message. A preset outside of the range stands for "chosen by others" and is allowed
+ * too.
+ */
 static struct allowed {
 	char text[256];
 } allowed(const struct tls_setting *row)
@@ -394,7 +397,10 @@ static void check_parameter(const struct spot *at, const struct tls_setting *row
 		say(at, TLS_ERROR, "%d is out of range; allowed: %s", value, allowed(row).text);
 }
 
-/* A name in a certificate that nobody has verified proves nothing: whoever believes that it is checked must be told. */
+/*
+ * A name in a certificate that nobody has verified proves nothing: whoever believes that it is checked must
+ * be told.
+ */
 static void check_verify_name(const struct spot *at, const struct tls_settings *s)
 {
 	if (s->verify_name > 0 && s->verify_certificate <= 0)
@@ -477,7 +483,10 @@ static int *set_line(const struct tls_section *section, const struct tls_setting
 	return &section->set_lines[row - tls_settings_table];
 }
 
-/* Gives the switch NAME the VALUE that verify_client stands for; a section that asks for something else is told so. */
+/*
+ * Gives the switch NAME the VALUE that verify_client stands for; a section that asks for something else is
+ * told so.
+ */
 static void override(struct tls_section *section, const char *name, bool value, struct tls_report *r)
 {
 	const struct tls_setting *row = tls_setting_find(name, TLS_OF_DOMAIN);
@@ -525,7 +534,10 @@ static void settle_verify_name(const struct tls_section *section, struct tls_rep
 		    "is about servers, and has no effect in a server section: a script asks is_peer_named()");
 }
 
-/* Presets what SECTION does not set. A client presents a certificate only when it is told to; an empty text is none. */
+/*
+ * Presets what SECTION does not set. A client presents a certificate only when it is told to; an empty text
+ * is none.
+ */
 static int complete_section(struct tls_section *section)
 {
 	struct tls_settings *s = &section->settings;
@@ -545,7 +557,10 @@ static int complete_section(struct tls_section *section)
 
 /* ---- a configuration */
 
-/* An empty configuration for what is read from FILE; NULL when memory is short, which is told to R. Either may be NULL. */
+/*
+ * An empty configuration for what is read from FILE; NULL when memory is short, which is told to R. Either
+ * may be NULL.
+ */
 static struct tls_config *new_config(const char *file, struct tls_report *r)
 {
 	struct tls_config *cfg = malloc(sizeof(*cfg));
@@ -681,8 +696,8 @@ struct parser {
 };
 
 /*
- * Puts the next line into P->line and joins the lines that it is continued on. There is room for the whole file.
- * Returns false at the end.
+ * Puts the next line into P->line and joins the lines that it is continued on. There is room for the whole
+ * file. Returns false at the end.
  */
 static bool next_line(struct parser *p)
 {
@@ -1057,7 +1072,10 @@ static int parse_line(struct parser *p)
 	return 0;
 }
 
-/* Adds the sections in TEXT, what the file PATH holds, to CFG. Returns -1 when memory is short, which is reported. */
+/*
+ * Adds the sections in TEXT, what the file PATH holds, to CFG. Returns -1 when memory is short, which is
+ * reported.
+ */
 static int parse_text(struct tls_config *cfg, const char *path, const char *text, size_t size,
                       struct tls_report *r)
 {
@@ -1161,7 +1179,9 @@ static int check_twins(const struct tls_config *cfg, struct tls_report *r)
 
 /* ---- from text or files to a configuration; what goes wrong is reported */
 
-/* Completes CFG, which may be NULL, when RESULT, of reading its text, is 0. ERRORS: how many R held before. */
+/*
+ * Completes CFG, which may be NULL, when RESULT, of reading its text, is 0. ERRORS: how many R held before.
+ */
 static struct tls_config *finish_config(struct tls_config *cfg, int result, struct tls_report *r, int errors)
 {
 	if (result == 0 && cfg->sections == NULL && r->errors == errors)

@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * A reload makes no new context for a domain whose settings and files are as they were: it takes over the one that is in use, and the
- * sessions of its peers stay good.
+ * A reload makes no new context for a domain whose settings and files are as they were: it takes over the one
+ * that is in use, and the sessions of its peers stay good.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* asprintf() */
@@ -185,7 +185,10 @@ static void split_ciphers(const char *list, char *older, char *suites)
 	}
 }
 
-/* Names of TLS <= 1.2 go to the cipher list, those of TLS 1.3 to the suites; the one without names keeps its default. */
+/*
+ * Names of TLS <= 1.2 go to the cipher list, those of TLS 1.3 to the suites; the one without names keeps its
+ * default.
+ */
 static int use_ciphers(const struct builder *b, struct tls_domain *d)
 {
 	const char *list = b->section->settings.cipher_list;
@@ -292,9 +295,9 @@ static void set_options(SSL_CTX *ctx)
 }
 
 /*
- * Sessions are resumed only in the domain in which they began and, where certificates of clients count, only while its context
- * is the same: a ticket must not outlive a revocation. Nor may one for a compressed connection come back to where compression is no longer
- * allowed: OpenSSL would end the handshake.
+ * Sessions are resumed only in the domain in which they began and, where certificates of clients count, only
+ * while its context is the same: a ticket must not outlive a revocation. Nor may one for a compressed
+ * connection come back to where compression is no longer allowed: OpenSSL would end the handshake.
  */
 static int use_sessions(const struct builder *b, struct tls_domain *d)
 {
@@ -360,7 +363,10 @@ static int take_fingerprint(const struct builder *b, struct tls_domain *d)
 	return ok ? 0 : -1;
 }
 
-/* Takes over the context of BEFORE, the same section in the configuration before, when nothing of it has changed. */
+/*
+ * Takes over the context of BEFORE, the same section in the configuration before, when nothing of it has
+ * changed.
+ */
 static bool take_over(struct tls_domain *d, const struct tls_domain *before)
 {
 	if (before == NULL || before->trust != d->trust || memcmp(before->keys, d->keys, sizeof(d->keys)) != 0 ||

@@ -15,7 +15,10 @@
 
 #define BUCKETS 1024
 
-/* The handshakes of one address; there is one of these only while there are any. In shared memory, as all here. */
+/*
+ * The handshakes of one address; there is one of these only while there are any. In shared memory, as all
+ * here.
+ */
 struct tls_crowd {
 	struct tls_crowd *next;
 	struct tls_address from;

@@ -3,9 +3,9 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * A generation is built aside, by whichever process, and then becomes the current one. A connection pins the generation that is
- * current when its first byte comes or goes, and everything later, the choice by server name too, uses that one. The last
- * connection to let go frees it.
+ * A generation is built aside, by whichever process, and then becomes the current one. A connection pins the
+ * generation that is current when its first byte comes or goes, and everything later, the choice by server
+ * name too, uses that one. The last connection to let go frees it.
  */
 #include <ctype.h>
 #include <stdatomic.h>
@@ -30,7 +30,10 @@ struct tls_generation {
 	unsigned bucket_mask;
 };
 
-/* In shared memory. `lock` guards `current`: it keeps the one that a process is about to pin from being freed. */
+/*
+ * In shared memory. `lock` guards `current`: it keeps the one that a process is about to pin from being
+ * freed.
+ */
 struct shared {
 	gen_lock_t lock;
 	struct tls_generation *current;
@@ -81,7 +84,8 @@ static bool same_name(const struct tls_domain *d, const char *name, size_t lengt
 #define NO_MODE (-1)
 
 /*
- * The domain of exactly this section and name whose mode is not UNWANTED; NAME in lower case, LENGTH 0 for the one without a name.
+ * The domain of exactly this section and name whose mode is not UNWANTED; NAME in lower case, LENGTH 0 for
+ * the one without a name.
  */
 static struct tls_domain *lookup(struct tls_generation *g, enum tls_role role, enum tls_section_kind kind,
                                  const struct tls_address *a, const char *name, size_t length, int unwanted)
@@ -211,7 +215,10 @@ static const char *hello_name(SSL *ssl, size_t *length)
 	return *length <= size - 5 ? (const char *)p + 5 : NULL;
 }
 
-/* Whether NAME can be a host name at all. What cannot would go to logs, scripts and RPC answers as the client wrote it. */
+/*
+ * Whether NAME can be a host name at all. What cannot would go to logs, scripts and RPC answers as the client
+ * wrote it.
+ */
 static bool is_plain(const char *name, size_t length)
 {
 	for (size_t i = 0; i < length; i++)
@@ -221,8 +228,8 @@ static bool is_plain(const char *name, size_t length)
 }
 
 /*
- * For each ClientHello, before the version is chosen: the domain of the server name takes over whole, with its
- * versions and its verification, not only with its certificate.
+ * For each ClientHello, before the version is chosen: the domain of the server name takes over whole, with
+ * its versions and its verification, not only with its certificate.
  */
 static int on_client_hello(SSL *ssl, int *alert, void *arg)
 {
@@ -419,7 +426,10 @@ static void build_domains(struct build_job *job, struct tls_generation *previous
 	}
 }
 
-/* The configuration's own files count as files that it was built from, and so does the folder that they are in. */
+/*
+ * The configuration's own files count as files that it was built from, and so does the folder that they are
+ * in.
+ */
 static void watch_config(const struct build_job *job)
 {
 	const struct tls_config *cfg = job->cfg;
@@ -547,7 +557,10 @@ int tls_generation_number(const struct tls_generation *g)
 
 /* ---- connections of a domain */
 
-/* OpenSSL makes its record layers anew here, has no way to say that it could not, and from 3.2 on crashes then. Returns 0, -1 without memory. */
+/*
+ * OpenSSL makes its record layers anew here, has no way to say that it could not, and from 3.2 on crashes
+ * then. Returns 0, -1 without memory.
+ */
 static int set_role(SSL *ssl, enum tls_role role)
 {
 	tls_mem_cover();

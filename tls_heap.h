@@ -121,7 +121,10 @@ static inline void ring_remove(struct link *l)
 #define SORTS    6
 #define SORT_ANY SORTS
 
-/* Kinds of runs; below CLASSES: a span of that class. A class is a size in one of the groups of blocks that stand apart. */
+/*
+ * Kinds of runs; below CLASSES: a span of that class. A class is a size in one of the groups of blocks that
+ * stand apart.
+ */
 #define SIZES   71
 #define GROUPS  3
 #define CLASSES (SIZES * GROUPS)

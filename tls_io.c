@@ -1,11 +1,12 @@
 /*
- * tls_io.c - between the host's sockets and OpenSSL: buffers, the BIO on them, and the steps that OpenSSL takes
+ * tls_io.c - between the host's sockets and OpenSSL: buffers, the BIO on them, and the steps that OpenSSL
+ * takes
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * OpenSSL never sees a socket: the host reads and writes those. A hook puts what was received into the process's input buffer, lets
- * OpenSSL take steps, and passes on what has gathered in the output buffer. Both are private memory and are used again by the
- * next call.
+ * OpenSSL never sees a socket: the host reads and writes those. A hook puts what was received into the
+ * process's input buffer, lets OpenSSL take steps, and passes on what has gathered in the output buffer. Both
+ * are private memory and are used again by the next call.
  */
 #include <stdlib.h>
 #include <string.h>

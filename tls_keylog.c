@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * Whoever has these lines reads the traffic. So it is off unless two bits are set, it says so at each start, and the file is only
- * its owner's to read.
+ * Whoever has these lines reads the traffic. So it is off unless two bits are set, it says so at each start,
+ * and the file is only its owner's to read.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * The order of locks is: the host's table of connections, then the list. So nothing here asks the host for a connection while it has
- * the list locked: a walk notes ids, and each id is held on its own.
+ * The order of locks is: the host's table of connections, then the list. So nothing here asks the host for a
+ * connection while it has the list locked: a walk notes ids, and each id is held on its own.
  */
 #include <stdatomic.h>
 

@@ -46,8 +46,9 @@ static int64_t nanoseconds(const struct timespec *t)
 }
 
 /*
- * The time on the clock of the files' times, which goes in steps. When PATH (NULL: none) was changed in the current one, waits for the next: else
- * nobody could tell whether that change is in what is read now. For 20 ms at the most: a file may also be of the future.
+ * The time on the clock of the files' times, which goes in steps. When PATH (NULL: none) was changed in the
+ * current one, waits for the next: else nobody could tell whether that change is in what is read now. For 20
+ * ms at the most: a file may also be of the future.
  */
 static int64_t reading_time(const char *path)
 {
@@ -183,7 +184,10 @@ void tls_load_check(struct tls_report *r)
 	lock_release(&shared->lock);
 }
 
-/* The files as they were when they could not be loaded; they are not tried again until they change. Only the watching process has it. */
+/*
+ * The files as they were when they could not be loaded; they are not tried again until they change. Only the
+ * watching process has it.
+ */
 static uint64_t bad_files;
 
 /* Whether a file has changed since the configuration in use was read; *NOW is what the files are like. */

@@ -122,7 +122,10 @@ void tls_mem_insist(bool on)
 
 /* ---- the shared world */
 
-/* The heap has no room for SIZE bytes. From now on handshakes wait, so what the reserve gives is for those who insist. */
+/*
+ * The heap has no room for SIZE bytes. From now on handshakes wait, so what the reserve gives is for those
+ * who insist.
+ */
 static __attribute__((noinline, cold)) void *take_in_need(size_t size)
 {
 	void *p = NULL;

@@ -3,8 +3,9 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * Order of the host's calls: mod_register when the module is loaded, then the parameters, on_start (mod_init) in the main process, on_process
- * (child_init) in each process, on_end (mod_destroy) in the main process, while connections are still to be cleaned.
+ * Order of the host's calls: mod_register when the module is loaded, then the parameters, on_start (mod_init)
+ * in the main process, on_process (child_init) in each process, on_end (mod_destroy) in the main process,
+ * while connections are still to be cleaned.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -155,7 +156,9 @@ static int resolve_keylog_file(void)
 	return -1;
 }
 
-/* Checks what the host has put into the fields, and fills the rest. Returns 0, -1 on a wrong value (logged). */
+/*
+ * Checks what the host has put into the fields, and fills the rest. Returns 0, -1 on a wrong value (logged).
+ */
 static int read_params(void)
 {
 	struct tls_report r;

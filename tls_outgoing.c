@@ -1,10 +1,12 @@
 /*
- * tls_outgoing.c - what the script says of an outgoing connection: its server name, its profile, whether it may be
+ * tls_outgoing.c - what the script says of an outgoing connection: its server name, its profile, whether it
+ * may be
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * A script speaks in the process that sends, and only there: xavps and the id of tls_set_connect_server_id() are private to it. So
- * they are read when the connection is opened and kept with it; the process that finishes the handshake finds them there.
+ * A script speaks in the process that sends, and only there: xavps and the id of tls_set_connect_server_id()
+ * are private to it. So they are read when the connection is opened and kept with it; the process that
+ * finishes the handshake finds them there.
  */
 #include <string.h>
 
@@ -31,9 +33,9 @@ static unsigned
 static bool script_chooses; /* by tls_set_connect_server_id() */
 
 /*
- * Before the script runs for another message: an id that found no connection to open must not go to a stranger's. Not after a run: a
- * local request is sent when its event route is over. No callback tells of the next local request, but the host gives it a number
- * before its route runs: forget_old_id().
+ * Before the script runs for another message: an id that found no connection to open must not go to a
+ * stranger's. Not after a run: a local request is sent when its event route is over. No callback tells of the
+ * next local request, but the host gives it a number before its route runs: forget_old_id().
  */
 static int forget_connect_id(struct sip_msg *msg, unsigned flags, void *arg)
 {
@@ -69,7 +71,10 @@ int tls_outgoing_set_id(const char *id, size_t length)
 	return 0;
 }
 
-/* An id of a local request is forgotten once the host has given a number to another message. To ask for the last takes one. */
+/*
+ * An id of a local request is forgotten once the host has given a number to another message. To ask for the
+ * last takes one.
+ */
 static void forget_old_id(void)
 {
 	unsigned now;

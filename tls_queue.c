@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * Cleartext waits for the end of a handshake; ciphertext waits for room in the host's buffer. Both may be picked up by another process.
- * What concerns one connection is guarded by the host connection's write_lock.
+ * Cleartext waits for the end of a handshake; ciphertext waits for room in the host's buffer. Both may be
+ * picked up by another process. What concerns one connection is guarded by the host connection's write_lock.
  */
 #include <stdatomic.h>
 #include <string.h>

@@ -19,7 +19,10 @@
 static char no_memory_text[] = "memory is short, problems were lost; free some memory and try again";
 static struct tls_problem no_memory = {.severity = TLS_ERROR, .text = no_memory_text};
 
-/* How many bytes a character has that begins with FIRST, and what its second byte may be; 0: nothing begins so. */
+/*
+ * How many bytes a character has that begins with FIRST, and what its second byte may be; 0: nothing begins
+ * so.
+ */
 static size_t character_size(unsigned char first, unsigned char *from, unsigned char *to)
 {
 	*from = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80; /* nothing in more bytes than it needs */
@@ -108,7 +111,10 @@ static void append(struct tls_report *r, enum tls_severity severity, int line, c
 	r->last = &problem->next;
 }
 
-/* Whether R says TEXT already: module parameters make two sections, and what is wrong with one is wrong with both. */
+/*
+ * Whether R says TEXT already: module parameters make two sections, and what is wrong with one is wrong with
+ * both.
+ */
 static bool is_known(const struct tls_report *r, enum tls_severity severity, const char *text)
 {
 	for (const struct tls_problem *p = r->first; p != NULL; p = p->next)

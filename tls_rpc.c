@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * They run in whichever process the host's transport lives in. The names of the fields are those of the module that distributions
- * package; what it does not have stands behind.
+ * They run in whichever process the host's transport lives in. The names of the fields are those of the
+ * module that distributions package; what it does not have stands behind.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -234,7 +234,10 @@ struct server_name {
 	char text[TLSEXT_MAXLEN_host_name + 1];
 };
 
-/* The name that was asked for, by the client or by our script, which may have it from anywhere; NONE: nobody asked. */
+/*
+ * The name that was asked for, by the client or by our script, which may have it from anywhere; NONE: nobody
+ * asked.
+ */
 static struct server_name server_name(const struct tls_connection *t, const char *none)
 {
 	const char *name = t->ssl != NULL ? SSL_get_servername(t->ssl, TLSEXT_NAMETYPE_host_name) : NULL;

@@ -3,9 +3,10 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * The host wants a group to be a struct whose fields stand in the order in which they are declared. Ours begins with a struct
- * tls_options, all of it, so that what the host hands to a process is that struct with the values of now. Behind it stand the settings of
- * the default domains, which can only be read: those of a domain change with tls.reload.
+ * The host wants a group to be a struct whose fields stand in the order in which they are declared. Ours
+ * begins with a struct tls_options, all of it, so that what the host hands to a process is that struct with
+ * the values of now. Behind it stand the settings of the default domains, which can only be read: those of a
+ * domain change with tls.reload.
  *
  * No variable has a callback for changes: the host would not show its value any more.
  */

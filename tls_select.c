@@ -3,11 +3,13 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * One table, ITEMS, binds each piece of information to its select path, its variable and the function that reads it. All
- * three ways to ask end in ask(), which holds the connection, reads, and lets go; what it returns is a copy.
+ * One table, ITEMS, binds each piece of information to its select path, its variable and the function that
+ * reads it. All three ways to ask end in ask(), which holds the connection, reads, and lets go; what it
+ * returns is a copy.
  *
- * A name with a zero byte in it is no name: such a field reads as missing, such an alternative name is passed over, so
- * that "good.example\0.evil.example" can never be taken for "good.example", here or by whoever gets the value next.
+ * A name with a zero byte in it is no name: such a field reads as missing, such an alternative name is passed
+ * over, so that "good.example\0.evil.example" can never be taken for "good.example", here or by whoever gets
+ * the value next.
  */
 #include <arpa/inet.h>
 #include <limits.h>
@@ -57,8 +59,8 @@ enum {
 };
 
 /*
- * One piece of information. GET adds it to OUT, or returns false when there is none. In the names "|" separates spellings
- * of one word; in PATH "*" stands for peer, or for my, me, myself.
+ * One piece of information. GET adds it to OUT, or returns false when there is none. In the names "|"
+ * separates spellings of one word; in PATH "*" stands for peer, or for my, me, myself.
  */
 struct item {
 	const char *path; /* @tls.PATH; NULL: no select */
@@ -73,7 +75,10 @@ struct item {
 
 static struct text results[RESULTS];
 
-/* The oldest answer's buffer, emptied: an answer is good until RESULTS - 1 more are asked for in this process. */
+/*
+ * The oldest answer's buffer, emptied: an answer is good until RESULTS - 1 more are asked for in this
+ * process.
+ */
 static struct text *new_text(void)
 {
 	static unsigned turn;
@@ -202,7 +207,9 @@ static bool get_server_name(const struct view *v, int what, struct text *out)
 	return add_string(out, SSL_get_servername(v->ssl, TLSEXT_NAMETYPE_host_name));
 }
 
-/* Whether verifying the peer's certificate ended with the result WHAT. Of our own certificate nobody knows. */
+/*
+ * Whether verifying the peer's certificate ended with the result WHAT. Of our own certificate nobody knows.
+ */
 static bool get_state(const struct view *v, int what, struct text *out)
 {
 	return v->side == PEER && add_number(out, v->cert != NULL && SSL_get_verify_result(v->ssl) == what);
@@ -229,7 +236,10 @@ static bool add_name_field(const X509_NAME *name, int nid, struct text *out)
 	return good;
 }
 
-/* "/C=DE/O=Example/CN=a": for people and logs. A "/" in a value is not marked, so decide by the single fields. */
+/*
+ * "/C=DE/O=Example/CN=a": for people and logs. A "/" in a value is not marked, so decide by the single
+ * fields.
+ */
 static bool add_name_line(const X509_NAME *name, struct text *out)
 {
 	char *line = X509_NAME_oneline(name, NULL, 0);
@@ -520,7 +530,10 @@ static int find_variable(const str *name, unsigned sided, enum side side)
 	return -1;
 }
 
-/* The code of what $tls(KEY) and KSR.tls.cget(KEY) give: a variable with or without "tls_", its side also as p_ or m_. */
+/*
+ * The code of what $tls(KEY) and KSR.tls.cget(KEY) give: a variable with or without "tls_", its side also as
+ * p_ or m_.
+ */
 static int find_key(const str *key)
 {
 	str name = *key;
@@ -554,7 +567,10 @@ static const X509 *own_certificate(SSL *ssl)
 	return SSL_get_certificate(ssl);
 }
 
-/* Reads from SSL, which its holder keeps from changing. What OpenSSL complains of is no business of the next caller's. */
+/*
+ * Reads from SSL, which its holder keeps from changing. What OpenSSL complains of is no business of the next
+ * caller's.
+ */
 static bool read_item(SSL *ssl, int code, int index, struct text *out)
 {
 	const struct item *item = &items[code / 2];
@@ -572,8 +588,8 @@ static bool read_item(SSL *ssl, int code, int index, struct text *out)
 }
 
 /*
- * Item CODE about the connection that MSG came over. Returns whether there is such information; OUT then points to a
- * buffer of this process's that stays as it is for RESULTS - 1 more questions.
+ * Item CODE about the connection that MSG came over. Returns whether there is such information; OUT then
+ * points to a buffer of this process's that stays as it is for RESULTS - 1 more questions.
  */
 static bool ask(const struct sip_msg *msg, int code, int index, str *out)
 {
@@ -610,7 +626,10 @@ static const char *spell(const select_t *s, char *out, size_t size)
 	return out;
 }
 
-/* Finds out, when the script is read, what S asks for, and leaves it in the first two parameters. Returns 0 or -1 (logged). */
+/*
+ * Finds out, when the script is read, what S asks for, and leaves it in the first two parameters. Returns 0
+ * or -1 (logged).
+ */
 static int resolve(select_t *s)
 {
 	str words[PATH_WORDS];
@@ -636,7 +655,10 @@ static int resolve(select_t *s)
 	return 0;
 }
 
-/* Without a result to fill: the script is being read. Returns 0, 1 when there is no such information, -1 on an error. */
+/*
+ * Without a result to fill: the script is being read. Returns 0, 1 when there is no such information, -1 on
+ * an error.
+ */
 static int run(str *res, select_t *s, struct sip_msg *msg)
 {
 	if (res == NULL)

@@ -3,9 +3,10 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * Sessions live in tickets (RFC 5077, RFC 8446 section 4.6.1), so a resumed connection costs no shared memory while it is away and
- * may come back to any process. The keys belong to the module and not to a context: a reload does not cost every phone
- * a full handshake. What may be resumed where is the session id context's affair.
+ * Sessions live in tickets (RFC 5077, RFC 8446 section 4.6.1), so a resumed connection costs no shared memory
+ * while it is away and may come back to any process. The keys belong to the module and not to a context: a
+ * reload does not cost every phone a full handshake. What may be resumed where is the session id context's
+ * affair.
  */
 #include <string.h>
 #include <time.h>
@@ -88,7 +89,9 @@ static void current_key(struct ticket_key *out)
 	OPENSSL_cleanse(&fresh, sizeof(fresh));
 }
 
-/* The key called NAME. Returns 0 none, 1 the current one, 2 the one before: accept, but issue a new ticket. */
+/*
+ * The key called NAME. Returns 0 none, 1 the current one, 2 the one before: accept, but issue a new ticket.
+ */
 static int named_key(const unsigned char *name, struct ticket_key *out)
 {
 	int found = 0;

@@ -3,8 +3,9 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * The host keeps a row of counters for each process, and sums the rows when somebody asks: counting takes no lock and shares no cache
- * line. What is a state rather than a count (a gauge) is looked up when somebody asks.
+ * The host keeps a row of counters for each process, and sums the rows when somebody asks: counting takes no
+ * lock and shares no cache line. What is a state rather than a count (a gauge) is looked up when somebody
+ * asks.
  */
 #include "tls_compat.h"
 

@@ -1,11 +1,12 @@
 /*
- * tls_store.c - keys, certificates, trust anchors and revocation lists from files, each distinct one loaded once
+ * tls_store.c - keys, certificates, trust anchors and revocation lists from files, each distinct one loaded
+ * once
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * Files are read into private memory and parsed in the shared world. An RSA key keeps blinding state that belongs to one thread id, and
- * after a fork every process has the same one: so no process signs with the parsed key, each makes a copy when it first
- * has to. EC and EdDSA keys keep no such state.
+ * Files are read into private memory and parsed in the shared world. An RSA key keeps blinding state that
+ * belongs to one thread id, and after a fork every process has the same one: so no process signs with the
+ * parsed key, each makes a copy when it first has to. EC and EdDSA keys keep no such state.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -24,21 +25,24 @@
 #define FILE_MAX  (64 * 1024 * 1024)
 #define WARN_DAYS 14
 
-/* Calls go on while a configuration is loaded: it leaves them this part of the shared memory, and these bytes, at the least. */
+/*
+ * Calls go on while a configuration is loaded: it leaves them this part of the shared memory, and these
+ * bytes, at the least.
+ */
 #define RESERVED_PART 64
 #define RESERVED_SIZE (256 * 1024)
 
 /*
- * A CertificateRequest names the acceptable issuers. Above this many (a system's bundle, not a private CA) they are left out: they
- * would cost every handshake 10 KB and more, and no client chooses by them.
+ * A CertificateRequest names the acceptable issuers. Above this many (a system's bundle, not a private CA)
+ * they are left out: they would cost every handshake 10 KB and more, and no client chooses by them.
  */
 #define NAMED_ISSUERS_MAX 32
 
 enum kind { KEY, CHAIN, TRUST, WATCHED };
 
 /*
- * What keys, chains and trust have in common. One item may be in the stores of several configurations: each counts in REFS, and a later
- * configuration takes over the items of the one before whose files are unchanged.
+ * What keys, chains and trust have in common. One item may be in the stores of several configurations: each
+ * counts in REFS, and a later configuration takes over the items of the one before whose files are unchanged.
  */
 struct item {
 	enum kind kind;
@@ -190,7 +194,10 @@ static bool end_of_pem(void)
 	return true;
 }
 
-/* OpenSSL reads them on first use: better now than in one of the processes that serve, where a lack of memory would spoil them for all. */
+/*
+ * OpenSSL reads them on first use: better now than in one of the processes that serve, where a lack of memory
+ * would spoil them for all.
+ */
 static void read_extensions(X509 *x)
 {
 	ERR_set_mark();
@@ -250,7 +257,9 @@ static uint64_t stamp_file(uint64_t h, const char *path)
 	return mix(h, &st.st_ctim, sizeof(st.st_ctim));
 }
 
-/* Whether NAME is one that "openssl rehash" gives: eight hexadecimal digits, a dot, "r" for a CRL, a number. */
+/*
+ * Whether NAME is one that "openssl rehash" gives: eight hexadecimal digits, a dot, "r" for a CRL, a number.
+ */
 static bool hashed_name(const char *name, bool *is_crl)
 {
 	size_t hex = strspn(name, "0123456789abcdef");
@@ -369,7 +378,10 @@ static struct item *find_item(const struct tls_store *store, enum kind kind, con
 	return NULL;
 }
 
-/* Puts ITEM, whose one reference the store takes over, into STORE. Returns 0, -1 without memory (the reference stays). */
+/*
+ * Puts ITEM, whose one reference the store takes over, into STORE. Returns 0, -1 without memory (the
+ * reference stays).
+ */
 static int keep_item(struct tls_store *store, struct item *item)
 {
 	if (store->count == store->room) {
@@ -388,7 +400,10 @@ static int keep_item(struct tls_store *store, struct item *item)
 	return 0;
 }
 
-/* The item of STORE, or, when its files are as they were, of the configuration before. NULL: it has to be loaded. */
+/*
+ * The item of STORE, or, when its files are as they were, of the configuration before. NULL: it has to be
+ * loaded.
+ */
 static struct item *known_item(struct tls_store *store, enum kind kind, const char *id, uint64_t stamp)
 {
 	struct item *item = find_item(store, kind, id);
@@ -455,8 +470,9 @@ static struct item *load_item(struct tls_store *store, enum kind kind, size_t si
 }
 
 /*
- * The item of KIND for ID from FILES: a known one, or a new one that LOAD has filled. NULL with the reason in R. The stamp is taken before loading, so
- * that a file that changes meanwhile is loaded again by the next reload.
+ * The item of KIND for ID from FILES: a known one, or a new one that LOAD has filled. NULL with the reason in
+ * R. The stamp is taken before loading, so that a file that changes meanwhile is loaded again by the next
+ * reload.
  */
 static struct item *get_item(struct tls_store *store, enum kind kind, size_t size, const struct files *files,
                              item_loader *load, const struct tls_origin *from, struct tls_report *r)
@@ -572,7 +588,10 @@ static EVP_PKEY **copies_of(struct tls_key *key)
 	return copies;
 }
 
-/* A copy of KEY. NULL without memory: also when the copy is there, but OpenSSL 3.6 could not note down how large it is. */
+/*
+ * A copy of KEY. NULL without memory: also when the copy is there, but OpenSSL 3.6 could not note down how
+ * large it is.
+ */
 static EVP_PKEY *copy_of(EVP_PKEY *key)
 {
 	EVP_PKEY *copy = EVP_PKEY_dup(key);
@@ -625,7 +644,10 @@ static void warn_of_dates(const X509 *x, const char *path, const struct tls_orig
 		               "%s: the certificate expires in %d days; renew it and reload", path, days);
 }
 
-/* Reads the leaf and then the rest from BIO. Returns 0, or -1 with an error in OpenSSL's queue or what is missing in *WHAT. */
+/*
+ * Reads the leaf and then the rest from BIO. Returns 0, or -1 with an error in OpenSSL's queue or what is
+ * missing in *WHAT.
+ */
 static int parse_chain(BIO *bio, struct tls_chain *chain, const char **what)
 {
 	X509 *x;
@@ -824,8 +846,8 @@ static int add_file(struct tls_trust *trust, const char *path, const struct cont
 }
 
 /*
- * Loads a hashed folder whole. OpenSSL would open its files during handshakes, in workers that must not wait for a disk
- * and may have lost the right to read.
+ * Loads a hashed folder whole. OpenSSL would open its files during handshakes, in workers that must not wait
+ * for a disk and may have lost the right to read.
  */
 static int add_folder(struct tls_trust *trust, const char *path, const struct tls_origin *from,
                       struct tls_report *r)

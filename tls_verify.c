@@ -71,7 +71,10 @@ static struct identity identity_of(const char *name, size_t length)
 	return who;
 }
 
-/* Whether the host in a certificate, SIZE bytes at HOST, is WHO. The whole of it, and no wildcards (section 7.2). */
+/*
+ * Whether the host in a certificate, SIZE bytes at HOST, is WHO. The whole of it, and no wildcards (section
+ * 7.2).
+ */
 static bool is_host(const struct identity *who, const char *host, size_t size)
 {
 	struct identity other;
@@ -177,7 +180,9 @@ bool tls_verify_names(const X509 *x, const char *domain, size_t length)
 	return result;
 }
 
-/* Who the server at the other end of SSL must be: the name that we ask for, else its address, as text in OUT. */
+/*
+ * Who the server at the other end of SSL must be: the name that we ask for, else its address, as text in OUT.
+ */
 static const char *expected_name(const SSL *ssl, const struct tls_address *address,
                                  char out[INET6_ADDRSTRLEN])
 {
@@ -188,7 +193,10 @@ static const char *expected_name(const SSL *ssl, const struct tls_address *addre
 	           : inet_ntop(address->family == 6 ? AF_INET6 : AF_INET, address->ip, out, INET6_ADDRSTRLEN);
 }
 
-/* Whether the server's certificate names it, where that is asked for; else STORE has the error, and the queue the reason. */
+/*
+ * Whether the server's certificate names it, where that is asked for; else STORE has the error, and the queue
+ * the reason.
+ */
 static bool server_is_named(SSL *ssl, X509_STORE_CTX *store, const X509 *leaf)
 {
 	const struct tls_domain_use *use = SSL_get_app_data(ssl);
@@ -210,8 +218,9 @@ static bool server_is_named(SSL *ssl, X509_STORE_CTX *store, const X509 *leaf)
 /* ---- a chain */
 
 /*
- * The length of a session ticket is a number of 16 bits, and a client's certificate goes into it whole: with a larger one OpenSSL would end the
- * handshake by "internal error" when it comes to the ticket. In TLS 1.3 none is issued then; before, it has been promised already.
+ * The length of a session ticket is a number of 16 bits, and a client's certificate goes into it whole: with
+ * a larger one OpenSSL would end the handshake by "internal error" when it comes to the ticket. In TLS 1.3
+ * none is issued then; before, it has been promised already.
  */
 int tls_verify_chain(X509_STORE_CTX *store, void *arg)
 {

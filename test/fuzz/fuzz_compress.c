@@ -4,7 +4,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * An input is a row of records: two bytes for the size, of which the upper bit tells who made it, the peer or we, then its bytes.
+ * An input is a row of records: two bytes for the size, of which the upper bit tells who made it, the peer or
+ * we, then its bytes.
  */
 #include <stdio.h>
 

@@ -1,12 +1,13 @@
 /* links: BENCH -Itest/unit -D_GNU_SOURCE -Wno-unused-parameter -lssl -lcrypto -lz -lpthread */
 /*
- * fuzz_names.c - any bytes as a peer's certificate: what a script may ask about it, and what the log says when it does not verify
+ * fuzz_names.c - any bytes as a peer's certificate: what a script may ask about it, and what the log says
+ * when it does not verify
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * An input that begins as a certificate does is one. Any other says how to make one: instructions of three bytes, which field, of what
- * kind, and how many bytes follow for it. So what OpenSSL's parser would seldom let pass comes where it is read, and how many names there
- * ought to be is known.
+ * An input that begins as a certificate does is one. Any other says how to make one: instructions of three
+ * bytes, which field, of what kind, and how many bytes follow for it. So what OpenSSL's parser would seldom
+ * let pass comes where it is read, and how many names there ought to be is known.
  */
 #include "tls_select.c" /* for its table */
 #include "require.h"

@@ -88,7 +88,10 @@ struct run {
 
 static struct run run;
 
-/* The next SIZE bytes of what either side says are known: they stand in SAID at the place where the stream is. */
+/*
+ * The next SIZE bytes of what either side says are known: they stand in SAID at the place where the stream
+ * is.
+ */
 static void say(struct end *from, size_t *count, size_t size)
 {
 	if (size == 0 || *count + size > SAID_MAX || !from->open || from->failed)

@@ -3,9 +3,10 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * An input is two bytes of choices, at times a server name, and then a program: instructions of two bytes, what and how much, some
- * followed by bytes. They decide who takes the next step, how much of the wire is there to be read, and what is said; and they change, insert
- * and remove bytes on the wire. So whatever a network or a peer can do to one flight of a handshake happens while the rest is live.
+ * An input is two bytes of choices, at times a server name, and then a program: instructions of two bytes,
+ * what and how much, some followed by bytes. They decide who takes the next step, how much of the wire is
+ * there to be read, and what is said; and they change, insert and remove bytes on the wire. So whatever a
+ * network or a peer can do to one flight of a handshake happens while the rest is live.
  */
 #ifndef PROGRAM_H
 #define PROGRAM_H
@@ -17,7 +18,10 @@
 /* Starts the module and the peer's contexts. Once. */
 void program_start(void);
 
-/* Runs the program in DATA; SERVER: the module's end is the server. Ends the process when an invariant does not hold. */
+/*
+ * Runs the program in DATA; SERVER: the module's end is the server. Ends the process when an invariant does
+ * not hold.
+ */
 void program_run(const uint8_t *data, size_t size, bool server);
 
 #endif

@@ -49,7 +49,10 @@ static size_t size_of(const char *text)
 	return text != NULL ? strlen(text) : 0;
 }
 
-/* Reads all that a command gives, as a transport would, and hands out something where a struct or a list begins. */
+/*
+ * Reads all that a command gives, as a transport would, and hands out something where a struct or a list
+ * begins.
+ */
 static void read_values(void *place, const char *format, va_list args, bool named)
 {
 	for (; *format != '\0'; format++) {

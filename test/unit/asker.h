@@ -19,8 +19,8 @@ int asker_start(void);
 const char *const *asker_commands(void);
 
 /*
- * Calls the command NAME with TEXT, or without when that is NULL; where it wants a number it gets ID. Returns whether it answered, and did not
- * report a fault.
+ * Calls the command NAME with TEXT, or without when that is NULL; where it wants a number it gets ID. Returns
+ * whether it answered, and did not report a fault.
  */
 bool asker_command(const char *name, const char *text, int id);
 

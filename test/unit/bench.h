@@ -11,20 +11,22 @@
 #include "tls.h"
 
 /*
- * First of all: gives OpenSSL the module's allocator, and makes a folder with keys and certificates, each NAME.pem (with its chain's end, ca.pem,
- * not in it) and NAME.key: ca, server, rsa, client; and stranger, which signed itself. Returns 0 or -1.
+ * First of all: gives OpenSSL the module's allocator, and makes a folder with keys and certificates, each
+ * NAME.pem (with its chain's end, ca.pem, not in it) and NAME.key: ca, server, rsa, client; and stranger,
+ * which signed itself. Returns 0 or -1.
  */
 int bench_prepare(void);
 
 /*
- * Starts the rooms as the module does in the host's main process, with the domains of TEXT, a tls.cfg in which "@/" stands for the folder. Settings that
- * count only at the start are changed before by OPTIONS. Returns 0 or -1 (logged by the module).
+ * Starts the rooms as the module does in the host's main process, with the domains of TEXT, a tls.cfg in
+ * which "@/" stands for the folder. Settings that count only at the start are changed before by OPTIONS.
+ * Returns 0 or -1 (logged by the module).
  */
 int bench_start(const char *text);
 
 /*
- * Most of a tls.cfg for bench_start(), and what its ports serve. The last section of the servers is one of NAMES and waits for its server_name; the
- * last of the clients is that for RSA_EXCHANGE.
+ * Most of a tls.cfg for bench_start(), and what its ports serve. The last section of the servers is one of
+ * NAMES and waits for its server_name; the last of the clients is that for RSA_EXCHANGE.
  */
 enum { ANY = 5061, RSA_EXCHANGE, CERTIFICATE_REQUIRED, NAMES };
 #define BENCH_SERVERS                   \
@@ -68,12 +70,15 @@ const char *bench_path(const char *file);
 /* Removes the folder, in the process that made it. */
 void bench_end(void);
 
-/* A context of the process's own world, for an end that knows nothing of the module; NAME: its certificate, NULL: none. It trusts ca.pem. */
+/*
+ * A context of the process's own world, for an end that knows nothing of the module; NAME: its certificate,
+ * NULL: none. It trusts ca.pem.
+ */
 SSL_CTX *bench_context(const char *name);
 
 /*
- * Shared blocks that are in use, but for those that OpenSSL keeps for this thread. What belongs to the thread goes, and comes back when it is
- * needed: between two calls only what is really kept makes a difference.
+ * Shared blocks that are in use, but for those that OpenSSL keeps for this thread. What belongs to the thread
+ * goes, and comes back when it is needed: between two calls only what is really kept makes a difference.
  */
 long bench_blocks(void);
 

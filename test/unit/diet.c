@@ -4,8 +4,9 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * `make diet` runs it. A client that knows nothing of the module, in private memory, makes a handshake with the module's server,
- * asks a question, gets an answer, and is silent. Blocks that a second, equal connection adds are listed.
+ * `make diet` runs it. A client that knows nothing of the module, in private memory, makes a handshake with
+ * the module's server, asks a question, gets an answer, and is silent. Blocks that a second, equal connection
+ * adds are listed.
  */
 #include <stdio.h>
 #include <stdlib.h>

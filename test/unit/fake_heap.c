@@ -1,5 +1,6 @@
 /*
- * fake_heap.c - in place of the shared heap: each block is one of the host's, so that fake_memory.c sees them all
+ * fake_heap.c - in place of the shared heap: each block is one of the host's, so that fake_memory.c sees them
+ * all
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  */

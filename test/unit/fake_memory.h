@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * A block that is written to beyond its end or after it was freed ends the process, the latter when its memory is used again. With
- * AddressSanitizer, what the instrumented code does wrong is seen at once.
+ * A block that is written to beyond its end or after it was freed ends the process, the latter when its
+ * memory is used again. With AddressSanitizer, what the instrumented code does wrong is seen at once.
  */
 #ifndef FAKE_MEMORY_H
 #define FAKE_MEMORY_H

@@ -98,7 +98,10 @@ int __wrap_COMP_expand_block(COMP_CTX *ctx, unsigned char *out, int room, unsign
 	return __real_COMP_expand_block(ctx, out, room, in, size) + (library == LIBRARY_EXPANDS_WRONG);
 }
 
-/* So that the test of a trial that hangs does not; others have their time, on a machine that stands still, too. */
+/*
+ * So that the test of a trial that hangs does not; others have their time, on a machine that stands still,
+ * too.
+ */
 unsigned __wrap_alarm(unsigned seconds)
 {
 	return __real_alarm(library == LIBRARY_HANGS ? 1 : seconds);
@@ -301,7 +304,9 @@ static void test_both_ways(void **state)
 	assert_int_equal(blocks, 0);
 }
 
-/* What the documentation says: 26 KB to send, 11 KB to receive from a peer like us; here are two such ends. */
+/*
+ * What the documentation says: 26 KB to send, 11 KB to receive from a peer like us; here are two such ends.
+ */
 static void test_cost(void **state)
 {
 	struct pair p = open_pair(TLS1_2_VERSION, 1, NULL);

@@ -93,7 +93,10 @@ static const struct tls_settings *section(const struct tls_config *cfg, const ch
 	return NULL;
 }
 
-/* The report holds exactly the problems WANTED (ends with NULL), each of which may be the first part of a text. */
+/*
+ * The report holds exactly the problems WANTED (ends with NULL), each of which may be the first part of a
+ * text.
+ */
 static void assert_report(struct tls_report *r, const char *const *wanted)
 {
 	const struct tls_problem *p = r->first;
@@ -136,7 +139,9 @@ static void assert_text(const char *got, const char *wanted)
 
 enum { F = TLS_OF_DOMAIN | TLS_IN_MODPARAM | TLS_IN_FILE, M = TLS_IN_MODPARAM, LIVE = M | TLS_AT_RUNTIME };
 
-/* What users have in their configurations, written down a second time: no name or preset changes by accident. */
+/*
+ * What users have in their configurations, written down a second time: no name or preset changes by accident.
+ */
 static const struct known {
 	const char *name, *alias, *run_name;
 	enum tls_value_type type;

@@ -1,10 +1,12 @@
 /* links: BENCH -Wl,--wrap=time */
 /*
- * test_connection.c - one connection from its first byte to its end, in every order that processes and peers may choose
+ * test_connection.c - one connection from its first byte to its end, in every order that processes and peers
+ * may choose
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * Each hook is called by another process than the one before (ends.c), so that all of it shows that it does not matter which.
+ * Each hook is called by another process than the one before (ends.c), so that all of it shows that it does
+ * not matter which.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -175,7 +177,9 @@ static void note_key(EVP_PKEY *keys[FAKE_HOST_PROCESSES])
 		assert_true(i == process_no || keys[i] != key);
 }
 
-/* The key that ends an RSA key exchange is wanted in another process than the one that sent the certificate. */
+/*
+ * The key that ends an RSA key exchange is wanted in another process than the one that sent the certificate.
+ */
 static void a_process_signs_and_decrypts_with_a_key_of_its_own(void **state)
 {
 	EVP_PKEY *keys[FAKE_HOST_PROCESSES] = {NULL};
@@ -734,7 +738,10 @@ static int number_of(struct ends *x)
 	return tls_generation_number(ends_tls(&x->server)->generation);
 }
 
-/* One that has begun its handshake goes on as it began, one that has only been accepted begins with the new configuration. */
+/*
+ * One that has begun its handshake goes on as it began, one that has only been accepted begins with the new
+ * configuration.
+ */
 static void a_connection_keeps_its_configuration(void **state)
 {
 	static const char with_rsa[] =
@@ -775,7 +782,10 @@ static void a_failed_reload_changes_nothing(void **state)
 	assert_true(saw(&e, "server"));
 }
 
-/* Every process makes its copy of the RSA key, and keeps it; a ticket's algorithms are looked up when the first one comes back. */
+/*
+ * Every process makes its copy of the RSA key, and keeps it; a ticket's algorithms are looked up when the
+ * first one comes back.
+ */
 static void warm_up(void)
 {
 	if (!resumes(first_session(TLS1_3_VERSION), TLS1_3_VERSION))

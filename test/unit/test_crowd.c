@@ -88,7 +88,9 @@ static void test_no_limit(void **state)
 	tls_crowd_leave(NULL);
 }
 
-/* What was not counted, because the limit came later, is not taken back; a lower limit lets nobody else in. */
+/*
+ * What was not counted, because the limit came later, is not taken back; a lower limit lets nobody else in.
+ */
 static void test_limit_changes(void **state)
 {
 	struct tls_crowd *in[5], *none;

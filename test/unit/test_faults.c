@@ -1,18 +1,21 @@
 /* links: BENCH tls_rpc.c tls_select.c test/unit/asker.c -Wl,--wrap=CRYPTO_set_mem_functions -Wl,--wrap=nanosleep -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc -Wl,--wrap=strdup */
 /*
- * test_faults.c - every allocation of shared memory fails in turn: alone, and with all that come after it; where work needs private
- * memory, every allocation of that too
+ * test_faults.c - every allocation of shared memory fails in turn: alone, and with all that come after it;
+ * where work needs private memory, every allocation of that too
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * A scenario is run until it needs no more allocations than are allowed. After each run no block may be left that was not there before, a
- * bystander's connection must still carry messages, a new one must come about, and whoever failed must have said so. Scenarios run
- * in a child, so that a crash costs one run: the next child goes on behind it.
+ * A scenario is run until it needs no more allocations than are allowed. After each run no block may be left
+ * that was not there before, a bystander's connection must still carry messages, a new one must come about,
+ * and whoever failed must have said so. Scenarios run in a child, so that a crash costs one run: the next
+ * child goes on behind it.
  *
- * Here each block is one of the host's, watched by fake_memory.c. In test_faults_heap.c the shared allocator stands between the two, and
- * there is a third way to fail: from some allocation on the host has no memory, so the heap goes on with the slots that it has.
+ * Here each block is one of the host's, watched by fake_memory.c. In test_faults_heap.c the shared allocator
+ * stands between the two, and there is a third way to fail: from some allocation on the host has no memory,
+ * so the heap goes on with the slots that it has.
  *
- * Of long scenarios a choice of allocations fails, evenly spread; with FAULTS_EACH=1 in the environment each does, which takes an hour.
+ * Of long scenarios a choice of allocations fails, evenly spread; with FAULTS_EACH=1 in the environment each
+ * does, which takes an hour.
  */
 #include <setjmp.h>
 #include <signal.h>
@@ -379,7 +382,9 @@ static bool passes(struct end *from, struct end *to, size_t size)
 	return ends_forget(to) == size;
 }
 
-/* With a host's buffer so small that ciphertext has to be kept, and with new keys where the version has them. */
+/*
+ * With a host's buffer so small that ciphertext has to be kept, and with new keys where the version has them.
+ */
 static bool exchange(void)
 {
 	bool worked;
@@ -622,7 +627,10 @@ static void begin_run(const struct scenario *s, long n, enum way way)
 		begin_failing(n, way);
 }
 
-/* Returns how many allocations there were. Time passes: the module looks for memory once a second, and complains every five. */
+/*
+ * Returns how many allocations there were. Time passes: the module looks for memory once a second, and
+ * complains every five.
+ */
 static long end_run(const struct scenario *s)
 {
 	long asked = private.asked;
@@ -640,7 +648,10 @@ static long held(const struct scenario *s)
 	return s->private ? blocks + tls_mem_private() : blocks;
 }
 
-/* Of COUNT allocations, the distance between those that fail; odd, so as not to be in step with what OpenSSL does in turn. */
+/*
+ * Of COUNT allocations, the distance between those that fail; odd, so as not to be in step with what OpenSSL
+ * does in turn.
+ */
 static long stride(long count, long runs)
 {
 	return getenv("FAULTS_EACH") != NULL ? 1 : count / runs | 1;

@@ -466,8 +466,8 @@ static void handshakes_leave_no_holes(void **state)
 }
 
 /*
- * A configuration is built while the one before is in use, and that goes afterwards, again and again, while connections
- * come and stay: the memory taken does not creep up to what both need.
+ * A configuration is built while the one before is in use, and that goes afterwards, again and again, while
+ * connections come and stay: the memory taken does not creep up to what both need.
  */
 static void configurations_in_turn_leave_no_holes(void **state)
 {
@@ -931,7 +931,10 @@ static void die_with_class_of(size_t size)
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
-/* It was in a list that nobody trusts any more; then its last block is freed, and it is the spare one, and current again. */
+/*
+ * It was in a list that nobody trusts any more; then its last block is freed, and it is the spare one, and
+ * current again.
+ */
 static void a_span_of_an_old_list_is_as_good_as_new(void **state)
 {
 	unsigned slots = tls_heap.layouts[class_of(200)].slots;
@@ -1096,7 +1099,9 @@ static void begin_scene(void)
 		fill(&theirs[i], 200, (unsigned char)i);
 }
 
-/* What the dead child had is lost, what it was about too, and no more. All others' blocks are what they were. */
+/*
+ * What the dead child had is lost, what it was about too, and no more. All others' blocks are what they were.
+ */
 static void end_scene(void)
 {
 	static struct block_of_test blocks[300];
@@ -1112,8 +1117,8 @@ static void end_scene(void)
 }
 
 /*
- * A child is killed after so many instructions, then after more, some distance apart. HEAP_DEATHS in the environment
- * says how often in each scene.
+ * A child is killed after so many instructions, then after more, some distance apart. HEAP_DEATHS in the
+ * environment says how often in each scene.
  */
 static void a_death_at_any_instruction_does_no_harm(void **state)
 {

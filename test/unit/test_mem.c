@@ -90,7 +90,10 @@ static struct tls_mem_stats since(const struct tls_mem_stats *before)
 static int set_up(void **state)
 {
 	(void)state;
-	/* OpenSSL keeps the functions only when it has allocated nothing before: this is the first call of it here. */
+	/*
+	 * OpenSSL keeps the functions only when it has allocated nothing before: this is the first call of it
+	 * here.
+	 */
 	if (tls_mem_install() != 0)
 		return -1;
 	arena = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -220,7 +223,10 @@ static void give_all(void *last)
 	}
 }
 
-/* A message of an established connection wants two buffers of 17 KB, and gives them back before the next one comes. */
+/*
+ * A message of an established connection wants two buffers of 17 KB, and gives them back before the next one
+ * comes.
+ */
 static void pass_message(void)
 {
 	void *in, *out;
