@@ -229,13 +229,13 @@ def test_little_memory_and_a_flood(start_host, certs):
     hello, settled, started = client_hello("1.3"), None, time.monotonic()
     for _ in range(2):
         with contextlib.ExitStack() as held:
-            old = [held.enter_context(connect(host.port())) for _ in range(8)]
+            old = [held.enter_context(connect(host.port(), version)) for version in VERSIONS * 4]
             assert all(client.ask().status == 200 for client in old)
             refusals, log = statistic(host, "connections_refused"), len(host.log())
             sockets = flood(host, 1500, hello)
             wait_for(lambda: statistic(host, "connections_refused") - refusals > 300, 40, "memory to be low")
             for client in old * 3:
-                assert client.ask().status == 200, "an established connection suffers from the flood"
+                assert client.ask(size=3000).status == 200, "an established connection suffers from the flood"
             said = host.log().count("of shared memory are left")
             assert 1 <= said <= (time.monotonic() - started) / 5 + 1
             late = len(re.findall("malloc failure|no shared memory", host.log()[log:]))
