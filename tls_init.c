@@ -212,6 +212,8 @@ static void *run_job(void *arg)
 	struct job *job = arg;
 	long before = tls_mem_refused();
 
+	/* This makes the thread's error queue. Refused memory for it, OpenSSL 3.6 asks again in order to say so, for ever. */
+	ERR_clear_error();
 	tls_mem_enter();
 	job->result = job->work(job->arg);
 	tls_mem_leave();
