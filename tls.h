@@ -809,6 +809,12 @@ int tls_reuse_watch(const struct tls_options *o);
 /* T, which we open, can be found by its peer's address. The sender, before anybody else knows it. */
 void tls_reuse_add(struct tls_connection *t);
 
+/*
+ * Whether what this process is about to encrypt for T must not go out on it: then it is kept back, and goes out on another connection
+ * when the host has done with it. The sender; T's write_lock held.
+ */
+bool tls_reuse_keeps_back(const struct tls_connection *t);
+
 /* Takes that back; nothing for one that was not added. Any process. */
 void tls_reuse_remove(struct tls_connection *t);
 

@@ -9,6 +9,9 @@
  * message is given the id of the connection that suits it, or else those that don't are taken out of the host's sight: their entries in its
  * table of addresses get port 0, which nobody asks for. Then the host opens a new one. What is out of sight is still found by its id, for
  * replies, and here, by our own table of addresses.
+ *
+ * Between that and its look another process may open one to the same address, for another profile, and the host takes it. So the message is
+ * looked at once more when it is to be encrypted, kept back where it must not go, and sent again when the host has done with it.
  */
 #include <string.h>
 #include <strings.h>
@@ -16,11 +19,13 @@
 #include "tls_compat.h"
 
 #include "core/kemi.h"
+#include "core/tcp_server.h"
 
 #include "tls.h"
 
 #define BUCKETS  1024
 #define HIDE_MAX 10000 /* connections to one address that one message may take out of sight */
+#define SEND_MAX 100   /* how often a message is sent that finds a new unsuitable connection each time */
 
 /* In shared memory. `lock` guards the table: the connections that we have opened, by their peers' addresses. */
 struct shared {
@@ -73,6 +78,23 @@ int tls_reuse_match_two(struct tcp_connection *a, struct tcp_connection *b)
 	return suits(two, &wish);
 }
 
+/* ---- the message that this process is sending */
+
+/* Where a message goes. */
+struct target {
+	struct ip_addr ip, local;
+	unsigned short port, local_port; /* local: 0: any */
+	bool from_local;                 /* from the address `local` only */
+	union sockaddr_union from;
+};
+
+/* The message that this process is sending, from our choice on. */
+static struct {
+	struct target target;
+	bool chosen; /* and neither encrypted yet nor a connection opened for it */
+	bool kept;   /* it came to a connection that does not suit it */
+} message;
+
 /* ---- our table */
 
 static struct tls_connection **bucket_of(const struct ip_addr *ip, unsigned short port)
@@ -88,6 +110,7 @@ void tls_reuse_add(struct tls_connection *t)
 {
 	struct tls_connection **bucket = bucket_of(&t->tcp->rcv.src_ip, t->tcp->rcv.src_port);
 
+	message.chosen = false;
 	lock_get(&shared->lock);
 	t->next_to_peer = *bucket;
 	if (t->next_to_peer != NULL)
@@ -107,14 +130,6 @@ void tls_reuse_remove(struct tls_connection *t)
 		t->next_to_peer->link_to_peer = t->link_to_peer;
 	lock_release(&shared->lock);
 }
-
-/* Where a message goes. */
-struct target {
-	struct ip_addr ip, local;
-	unsigned short port, local_port; /* local: 0: any */
-	bool from_local;                 /* from the address `local` only */
-	union sockaddr_union from;
-};
 
 /* Whether C can take a message to G. */
 static bool reaches(const struct tcp_connection *c, const struct target *g)
@@ -204,18 +219,58 @@ static bool hide_unsuitable(const struct dest_info *dst, struct target *g, const
 }
 
 /* Just before the host looks for the connection to send a message on. */
+static void choose(struct dest_info *dst)
+{
+	struct tls_wish wish;
+
+	set_target(dst, &message.target);
+	tls_outgoing_wish(&wish);
+	if (!hide_unsuitable(dst, &message.target, &wish))
+		dst->id = find_suitable(&message.target, &wish);
+	message.chosen = true;
+	message.kept = false;
+}
+
 static int on_message_out(sr_event_param_t *event)
 {
 	struct dest_info *dst = event->dst;
-	struct tls_wish wish;
-	struct target target;
 
-	if (dst == NULL || dst->proto != PROTO_TLS || su_getport(&dst->to) == 0 || exists(dst->id))
-		return 0;
-	set_target(dst, &target);
+	message.chosen = message.kept = false;
+	if (dst != NULL && dst->proto == PROTO_TLS && su_getport(&dst->to) != 0 && !exists(dst->id))
+		choose(dst);
+	return 0;
+}
+
+bool tls_reuse_keeps_back(const struct tls_connection *t)
+{
+	const struct receive_info *at = &t->tcp->rcv;
+	struct tls_wish wish;
+
+	if (!message.chosen || at->src_port != message.target.port ||
+	    !ip_addr_cmp(&at->src_ip, &message.target.ip))
+		return false;
+	message.chosen = false;
 	tls_outgoing_wish(&wish);
-	if (!hide_unsuitable(dst, &target, &wish))
-		dst->id = find_suitable(&target, &wish);
+	message.kept = !suits(t, &wish);
+	return message.kept;
+}
+
+/* Behind a message that is sent, for all that the host knows. It holds no lock. */
+static int on_message_sent(sr_event_param_t *event)
+{
+	const sr_net_info_t *sent = event->data;
+	struct dest_info *dst = sent->dst;
+	bool failed = false;
+
+	for (int i = 0; i < SEND_MAX && message.kept && !failed; i++) {
+		dst->id = 0;
+		choose(dst);
+		failed = tcp_send(dst, message.target.from_local ? &message.target.from : NULL, sent->data.s,
+		                  (unsigned)sent->data.len) < 0;
+	}
+	if (failed || message.kept)
+		LM_ERR("a message was not sent: no connection for its server_id and server_name could be opened\n");
+	message.chosen = message.kept = false;
 	return 0;
 }
 
@@ -236,7 +291,8 @@ int tls_reuse_watch(const struct tls_options *o)
 {
 	if (o->match_profile == 0 || tls_compat_host_asks() || !tls_outgoing_can_choose())
 		return 0;
-	if (sr_event_register_cb(SREV_NET_DATA_OUT, on_message_out) == 0)
+	if (sr_event_register_cb(SREV_NET_DATA_OUT, on_message_out) == 0 &&
+	    sr_event_register_cb(SREV_NET_DATA_SENT, on_message_sent) == 0)
 		return 0;
 	LM_ERR("the host has no room for one more listener to outgoing messages: load fewer modules that change "
 	       "messages as they are sent, or set match_profile to 0\n");

@@ -797,6 +797,10 @@ int tls_server_encode(struct tcp_connection *c, const char **pbuf, unsigned *ple
 	*rest_len = 0;
 	if (t == NULL || t->phase == TLS_PHASE_CLOSED)
 		return -1;
+	if (tls_reuse_keeps_back(t)) {
+		*plen = 0;
+		return 0;
+	}
 	io = tls_io_begin();
 	t->io = io;
 	tls_mem_insist(t->phase == TLS_PHASE_ESTABLISHED);

@@ -421,8 +421,9 @@ class Peer:
             self.replies.append(message)
             return
         subject = (tls.getpeercert() or {}).get("subject", ())
-        self.identities.append((dict(x[0] for x in subject).get("commonName"), getattr(tls, "asked", None)))
-        self.requests.append(message)
+        with self._lock:
+            self.identities.append((dict(x[0] for x in subject).get("commonName"), getattr(tls, "asked", None)))
+            self.requests.append(message)
         if message.method != "ACK":
             tls.sendall(sip.reply(message, self.code))
         if self.ask_back and len(self.requests) == 1:

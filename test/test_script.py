@@ -362,6 +362,23 @@ def test_many_profiles_from_many_processes(start_host, certs, peer):
     assert target.accepted <= 40 * 8, "connections are not used again"
 
 
+def test_profiles_that_are_opened_at_once(start_host, certs, peer):
+    """Eight workers that find no connection open one each, for eight names at one address: whichever the host finds then
+    while others open theirs, no request goes out under another name, and none is lost."""
+    host = make(start_host, certs, tcp_children=8)
+    with contextlib.ExitStack() as held, concurrent.futures.ThreadPoolExecutor(8) as pool:
+        clients = [held.enter_context(connect(host.port())) for _ in range(8)]
+        for _ in range(40):
+            target = peer()
+            for i, client in enumerate(clients):
+                client.tls.write(sip.request(headers=[*to(target, i % 2, xname=f"n{i}.test"), f"X-Expect: n{i}.test"]))
+            data = [client.pull() for client in clients]
+            list(pool.map(lambda client, bytes_: client.push(bytes_), clients, data))
+            assert [client.final().status for client in clients] == [200] * 8
+            told = {(message.get("x-expect"), name) for message, (_, name) in zip(target.requests, target.identities)}
+            assert told == {(f"n{i}.test", f"n{i}.test") for i in range(8)}
+
+
 def test_without_match_profile(start_host, certs, peer):
     """As the host up to 6.0 does it by itself: whatever stands to the address is used."""
     host = make(start_host, certs, modparams={"tls": {"xavp_cfg": "out", "match_profile": 0}})

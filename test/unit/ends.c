@@ -506,6 +506,12 @@ void tls_reuse_remove(struct tls_connection *t)
 	(void)t;
 }
 
+bool tls_reuse_keeps_back(const struct tls_connection *t)
+{
+	(void)t;
+	return false;
+}
+
 bool tls_outgoing_allowed(struct tcp_connection *c)
 {
 	return !ends_script_drops;
