@@ -91,8 +91,8 @@ struct tls_settings {
 };
 
 /*
- * What the module as a whole is told. Every field is an int or a char * and has a row in the table: the host's run-time configuration is laid out
- * by that (tls_runtime.c).
+ * What the module as a whole is told. Every field is an int or a char * and has a row in the table: the
+ * host's run-time configuration is laid out by that (tls_runtime.c).
  */
 struct tls_options {
 	int send_timeout;       /* seconds */
@@ -188,8 +188,8 @@ struct tls_problem {
 };
 
 /*
- * The size in bytes of the character at S, which must not be at its end: 1 to 4; 0 when it is a control character or no UTF-8. What is
- * neither may stand in logs and in RPC answers.
+ * The size in bytes of the character at S, which must not be at its end: 1 to 4; 0 when it is a control
+ * character or no UTF-8. What is neither may stand in logs and in RPC answers.
  */
 size_t tls_text_character(const char *s);
 
@@ -285,15 +285,16 @@ const char *tls_setting_print(const struct tls_setting *row, const void *base, c
 void tls_modparam_check(const struct tls_settings *s, const struct tls_options *o, struct tls_report *r);
 
 /*
- * Reads TEXT, the SIZE bytes of the domains' file PATH. Presets fill what a section does not set; relative paths stay
- * as they are written. Every problem of the file is reported, not only the first. Returns the configuration (free it
- * with tls_config_free()) even when R then holds errors; NULL only when memory is short.
+ * Reads TEXT, the SIZE bytes of the domains' file PATH. Presets fill what a section does not set; relative
+ * paths stay as they are written. Every problem of the file is reported, not only the first. Returns the
+ * configuration (free it with tls_config_free()) even when R then holds errors; NULL only when memory is
+ * short.
  */
 struct tls_config *tls_config_parse(const char *path, const char *text, size_t size, struct tls_report *r);
 
 /*
- * As tls_config_parse(), from the file itself; when PATH is a folder, from all regular files in it, in the order of
- * their names, as one configuration. NULL when it, or a file in it, cannot be read (reported).
+ * As tls_config_parse(), from the file itself; when PATH is a folder, from all regular files in it, in the
+ * order of their names, as one configuration. NULL when it, or a file in it, cannot be read (reported).
  */
 struct tls_config *tls_config_read(const char *path, struct tls_report *r);
 
@@ -311,15 +312,17 @@ char *tls_path_resolve(const char *path, const char *main_dir, const char *work_
 
 void tls_config_free(struct tls_config *cfg);
 
-/* "server:default", "client:127.0.0.1:5061", "server:[::1]:5061", "server:any", with " (name)" when SECTION has a
- * server_name or server_id. Returns OUT. */
+/*
+ * "server:default", "client:127.0.0.1:5061", "server:[::1]:5061", "server:any", with " (name)" when SECTION
+ * has a server_name or server_id. Returns OUT.
+ */
 const char *tls_section_name(const struct tls_section *section, char *out, size_t size);
 
 /* ------------------------------------------------------------------ shared blocks: tls_heap.c ---------- */
 
 /*
- * Where shared memory comes from: one range, at the same address in all processes. All functions may be called in
- * any process.
+ * Where shared memory comes from: one range, at the same address in all processes. All functions may be
+ * called in any process.
  *   take       a block of SIZE bytes aligned for any type, NULL when there is none
  *   give       takes a block back
  *   contains   whether P points into the range
@@ -343,39 +346,42 @@ struct tls_mem_stats {
 };
 
 /*
- * Sets the heap up in the memory of SOURCE, which must outlive the process. Once, in the main process before any
- * fork. Before it hold, let_go, trim and get_stats do nothing, and nothing else may be called. Returns 0, -1
- * without memory.
+ * Sets the heap up in the memory of SOURCE, which must outlive the process. Once, in the main process before
+ * any fork. Before it hold, let_go, trim and get_stats do nothing, and nothing else may be called. Returns 0,
+ * -1 without memory.
  */
 int tls_heap_start(const struct tls_mem_source *source);
 
 /*
- * A block for SIZE bytes, aligned to 16, with whatever content. NULL when there is no memory. Any thread of any
- * process may free it.
+ * A block for SIZE bytes, aligned to 16, with whatever content. NULL when there is no memory. Any thread of
+ * any process may free it.
  */
 void *tls_heap_alloc(size_t size);
 
 /*
- * Wipes and frees the block P: OpenSSL leaves secrets of TLS 1.3 in what it frees, and other processes see this memory.
- * Ends the process, with a message, when P is not a live block of the heap.
+ * Wipes and frees the block P: OpenSSL leaves secrets of TLS 1.3 in what it frees, and other processes see
+ * this memory. Ends the process, with a message, when P is not a live block of the heap.
  */
 void tls_heap_free(void *p);
 
-/* How many bytes the block P has room for: what was asked for, or more. Ends the process as tls_heap_free(). */
+/*
+ * How many bytes the block P has room for: what was asked for, or more. Ends the process as tls_heap_free().
+ */
 size_t tls_heap_size(const void *p);
 
 /* Whether P points into the source's range, as its contains() says, but at less cost. */
 bool tls_heap_contains(const void *p);
 
 /*
- * Between these two the thread has a cache to itself and need not lease one for each call. They do not nest. Nobody
- * ever waits for it, so it may be held for long.
+ * Between these two the thread has a cache to itself and need not lease one for each call. They do not nest.
+ * Nobody ever waits for it, so it may be held for long.
  */
 void tls_heap_hold(void);
 void tls_heap_let_go(void);
 
 /*
- * What this thread takes from now on belongs to group G, 1 or 2, and stands apart from all else; 0: to none. For many blocks that are freed together.
+ * What this thread takes from now on belongs to group G, 1 or 2, and stands apart from all else; 0: to none.
+ * For many blocks that are freed together.
  */
 void tls_heap_choose_group(unsigned g);
 
@@ -383,8 +389,8 @@ void tls_heap_choose_group(unsigned g);
 void tls_heap_trim(void);
 
 /*
- * Bytes that this thread has taken less those that it has given back, since it began: the difference over a stretch
- * of work tells what that added.
+ * Bytes that this thread has taken less those that it has given back, since it began: the difference over a
+ * stretch of work tells what that added.
  */
 long tls_heap_balance(void);
 
@@ -399,8 +405,8 @@ long tls_heap_check(void);
 
 #ifdef TLS_FAULTS
 /*
- * For tests: of this process's allocations the N-th from now fails, and with FOREVER all after it. N of 0: none does any
- * more. The other tells how many there were since.
+ * For tests: of this process's allocations the N-th from now fails, and with FOREVER all after it. N of 0:
+ * none does any more. The other tells how many there were since.
  */
 void tls_heap_fail_at(long n, bool forever);
 long tls_heap_asked(void);
@@ -409,8 +415,8 @@ long tls_heap_asked(void);
 /* ------------------------------------------------------------------ two worlds: tls_mem.c -------------- */
 
 /*
- * Gives OpenSSL our allocation functions. To be called when the module is loaded: OpenSSL takes them only before its
- * first allocation. Returns 0, -1 when OpenSSL is in use already.
+ * Gives OpenSSL our allocation functions. To be called when the module is loaded: OpenSSL takes them only
+ * before its first allocation. Returns 0, -1 when OpenSSL is in use already.
  */
 int tls_mem_install(void);
 
@@ -421,21 +427,23 @@ int tls_mem_install(void);
 int tls_mem_start(const struct tls_mem_source *source);
 
 /*
- * From now on LIBCTX is the default library context inside a scope. Not everything in OpenSSL passes on the context that it was given: 3.0
- * decodes the peer's certificate in a session ticket with the default one, and would tie a shared key to what only one process has.
+ * From now on LIBCTX is the default library context inside a scope. Not everything in OpenSSL passes on the
+ * context that it was given: 3.0 decodes the peer's certificate in a session ticket with the default one, and
+ * would tie a shared key to what only one process has.
  */
 void tls_mem_set_library(struct ossl_lib_ctx_st *libctx);
 
 /*
- * Between these two, what this thread allocates through OpenSSL is shared. They nest. Freeing and resizing go by the
- * block's address and never need a scope.
+ * Between these two, what this thread allocates through OpenSSL is shared. They nest. Freeing and resizing go
+ * by the block's address and never need a scope.
  */
 void tls_mem_enter(void);
 void tls_mem_leave(void);
 
 /*
- * Between these two, a piece that is not there in shared memory comes from this process's own instead, for a step of OpenSSL's that cannot
- * fail without harm. The second returns false when that happened: what was made is good for nothing but to be freed, here and at once.
+ * Between these two, a piece that is not there in shared memory comes from this process's own instead, for a
+ * step of OpenSSL's that cannot fail without harm. The second returns false when that happened: what was made
+ * is good for nothing but to be freed, here and at once.
  */
 void tls_mem_cover(void);
 bool tls_mem_uncover(void);
@@ -462,17 +470,20 @@ long tls_mem_refused(void);
 size_t tls_mem_available(void);
 
 /*
- * While ON, this thread's blocks come from a small reserve when there is no other shared memory: for established connections, which go on
- * when nothing else does.
+ * While ON, this thread's blocks come from a small reserve when there is no other shared memory: for
+ * established connections, which go on when nothing else does.
  */
 void tls_mem_insist(bool on);
 
-/* Whether anyone, in any process, has found no shared memory since the last recovery: there may be much left, in small pieces. */
+/*
+ * Whether anyone, in any process, has found no shared memory since the last recovery: there may be much left,
+ * in small pieces.
+ */
 bool tls_mem_missed(void);
 
 /*
- * Fills the reserve, and looks whether a piece of SIZE bytes is left beside it. Returns false when not; else that is a recovery. The host
- * logs an attempt that fails, so it should not be made often. No lock is held.
+ * Fills the reserve, and looks whether a piece of SIZE bytes is left beside it. Returns false when not; else
+ * that is a recovery. The host logs an attempt that fails, so it should not be made often. No lock is held.
  */
 bool tls_mem_recover(size_t size);
 
@@ -485,13 +496,14 @@ int tls_init_load(void);
 
 /*
  * In the main process before any fork: OpenSSL's process-wide roots, the lock proof, the shared library
- * context with its provider, one handshake for each protocol version. FORCE: go on, with a warning, when a sanity check fails.
+ * context with its provider, one handshake for each protocol version. FORCE: go on, with a warning, when a
+ * sanity check fails.
  */
 int tls_init_start(bool force);
 
 /*
- * Keeps the host's shared memory, with the keys and the secrets of connections in it, out of core dumps of this process and of those that it
- * forks. Warns when that cannot be.
+ * Keeps the host's shared memory, with the keys and the secrets of connections in it, out of core dumps of
+ * this process and of those that it forks. Warns when that cannot be.
  */
 void tls_init_hide_memory(void);
 
@@ -502,23 +514,24 @@ void tls_init_process(void);
 struct ossl_lib_ctx_st *tls_init_libctx(void);
 
 /*
- * Runs WORK(ARG) inside the shared scope. Before the first fork it does so in a thread of its own that is joined, so that nothing
- * thread-local of OpenSSL's is left to be inherited; later, in place. Returns what WORK returns; -1, too, when a single allocation has
- * failed meanwhile (logged).
+ * Runs WORK(ARG) inside the shared scope. Before the first fork it does so in a thread of its own that is
+ * joined, so that nothing thread-local of OpenSSL's is left to be inherited; later, in place. Returns what
+ * WORK returns; -1, too, when a single allocation has failed meanwhile (logged).
  */
 int tls_init_run_shared(int (*work)(void *arg), void *arg);
 
 /*
- * Empties this thread's OpenSSL error queue into OUT as "reason; reason", oldest first, each once, as many as fit;
- * "no reason given" when empty. Returns OUT.
+ * Empties this thread's OpenSSL error queue into OUT as "reason; reason", oldest first, each once, as many as
+ * fit; "no reason given" when empty. Returns OUT.
  */
 const char *tls_init_errors(char *out, size_t size);
 
 /* ------------------------------------------------------------------ files: tls_store.c ----------------- */
 
 /*
- * What one configuration has loaded from files, each distinct file or set of files once. Everything lives in the shared
- * world. All functions that take a store run inside the shared scope, in one process; problems go to R with the file they are in.
+ * What one configuration has loaded from files, each distinct file or set of files once. Everything lives in
+ * the shared world. All functions that take a store run inside the shared scope, in one process; problems go
+ * to R with the file they are in.
  */
 struct tls_store;
 struct stack_st_X509;
@@ -541,26 +554,32 @@ struct tls_origin {
 };
 
 /*
- * An empty store that takes over what PREVIOUS (NULL: nothing) has from files that are unchanged. PREVIOUS must stay until tls_store_seal().
+ * An empty store that takes over what PREVIOUS (NULL: nothing) has from files that are unchanged. PREVIOUS
+ * must stay until tls_store_seal().
  */
 struct tls_store *tls_store_new(const struct tls_store *previous);
 
 /* When everything is loaded. */
 void tls_store_seal(struct tls_store *store);
 
-/* Whether so little shared memory is left that nothing more may be loaded: what is left is for the traffic. */
+/*
+ * Whether so little shared memory is left that nothing more may be loaded: what is left is for the traffic.
+ */
 bool tls_store_memory_short(void);
 
 /* Frees STORE; contexts and connections that still use parts of it keep those. Any process, any scope. */
 void tls_store_free(struct tls_store *store);
 
 /*
- * Makes PATH, which somebody else has begun to read at READ_AT (nanoseconds since 1970), one of the files that tls_store_stamp() looks
- * at. Changed since then, it counts as changed. Returns 0 or -1.
+ * Makes PATH, which somebody else has begun to read at READ_AT (nanoseconds since 1970), one of the files
+ * that tls_store_stamp() looks at. Changed since then, it counts as changed. Returns 0 or -1.
  */
 int tls_store_watch(struct tls_store *store, const char *path, int64_t read_at, struct tls_report *r);
 
-/* A number that changes when a file of STORE does: as it was when STORE was filled, or as it is NOW (looks at every file). */
+/*
+ * A number that changes when a file of STORE does: as it was when STORE was filled, or as it is NOW (looks at
+ * every file).
+ */
 uint64_t tls_store_stamp(const struct tls_store *store, bool now);
 
 /* Each returns what the store owns, or NULL with the reason in R. PASSWORD may be NULL. */
@@ -573,8 +592,8 @@ struct tls_trust *tls_store_trust(struct tls_store *store, const char *ca_list, 
                                   const char *crl, const struct tls_origin from[3], struct tls_report *r);
 
 /*
- * Gives CTX the pair; FROM has where the certificate is set, and the key. Returns 0, or -1 when they do not match, OpenSSL finds them too
- * weak, or memory is short (reported).
+ * Gives CTX the pair; FROM has where the certificate is set, and the key. Returns 0, or -1 when they do not
+ * match, OpenSSL finds them too weak, or memory is short (reported).
  */
 int tls_store_use_pair(struct ssl_ctx_st *ctx, struct tls_chain *chain, struct tls_key *key,
                        const struct tls_origin from[2], struct tls_report *r);
@@ -583,8 +602,8 @@ int tls_store_use_pair(struct ssl_ctx_st *ctx, struct tls_chain *chain, struct t
 int tls_store_use_trust(struct ssl_ctx_st *ctx, struct tls_trust *trust);
 
 /*
- * In the shared scope, in the process that is about to sign: gives SSL this process's own copy of KEY when it is of a
- * kind that needs one. Returns 0, -1 when memory is short.
+ * In the shared scope, in the process that is about to sign: gives SSL this process's own copy of KEY when it
+ * is of a kind that needs one. Returns 0, -1 when memory is short.
  */
 int tls_key_adopt(struct ssl_st *ssl, struct tls_key *key);
 
@@ -593,12 +612,18 @@ struct x509_st *tls_chain_certificate(const struct tls_chain *chain);
 
 /* ------------------------------------------------------------------ resumption: tls_session.c ---------- */
 
-/* Makes the ticket keys that all contexts and processes share. Main process, before the forks. Returns 0 or -1. */
+/*
+ * Makes the ticket keys that all contexts and processes share. Main process, before the forks. Returns 0 or
+ * -1.
+ */
 int tls_session_start(void);
 
 #define TLS_SESSION_CONTEXT_SIZE 32
 
-/* Hashes IDENTITY into what tells contexts apart: a session is resumed only where OUT is the same. Shared scope. Returns 0 or -1. */
+/*
+ * Hashes IDENTITY into what tells contexts apart: a session is resumed only where OUT is the same. Shared
+ * scope. Returns 0 or -1.
+ */
 int tls_session_context(const char *identity, unsigned char out[TLS_SESSION_CONTEXT_SIZE]);
 
 /* Sets resumption up in CTX. SERVER: issue tickets. Shared scope. Returns 0 or -1. */
@@ -611,24 +636,26 @@ int tls_session_setup(struct ssl_ctx_st *ctx, bool server,
 bool tls_verify_peer_is_verified(const struct ssl_st *ssl);
 
 /*
- * OpenSSL's callbacks for the certificates of a chain, in the process that goes on with the handshake. The first leaves a refusal as it is
- * and says in the error queue what was wrong with whose certificate; the second accepts all.
+ * OpenSSL's callbacks for the certificates of a chain, in the process that goes on with the handshake. The
+ * first leaves a refusal as it is and says in the error queue what was wrong with whose certificate; the
+ * second accepts all.
  */
 struct x509_store_ctx_st;
 int tls_verify_note(int ok, struct x509_store_ctx_st *store);
 int tls_verify_accept(int ok, struct x509_store_ctx_st *store);
 
 /*
- * Whether X is for DOMAIN, a name or an address of LENGTH bytes ("[" and "]" around an IPv6 address or not), by the rules of RFC 5922
- * section 7: the sip URIs among its alternative names, without a user part, count; without any, its DNS names; without alternative names
- * at all, its common name. No wildcards, no part of a name. An address is also looked for among the IP addresses. Any process; holds no
- * lock; without memory the answer is no.
+ * Whether X is for DOMAIN, a name or an address of LENGTH bytes ("[" and "]" around an IPv6 address or not),
+ * by the rules of RFC 5922 section 7: the sip URIs among its alternative names, without a user part, count;
+ * without any, its DNS names; without alternative names at all, its common name. No wildcards, no part of a
+ * name. An address is also looked for among the IP addresses. Any process; holds no lock; without memory the
+ * answer is no.
  */
 bool tls_verify_names(const struct x509_st *x, const char *domain, size_t length);
 
 /*
- * OpenSSL's callback for a whole chain (SSL_CTX_set_cert_verify_callback(3)). Verifies it; a client's, if a ticket for such a client can be
- * issued; a server's name, where its domain asks for that (verify_name).
+ * OpenSSL's callback for a whole chain (SSL_CTX_set_cert_verify_callback(3)). Verifies it; a client's, if a
+ * ticket for such a client can be issued; a server's name, where its domain asks for that (verify_name).
  */
 int tls_verify_chain(struct x509_store_ctx_st *store, void *arg);
 
@@ -636,7 +663,10 @@ int tls_verify_chain(struct x509_store_ctx_st *store, void *arg);
 
 struct tls_generation;
 
-/* One domain of a configuration generation. Read-only once the generation is installed, but for `connections`. */
+/*
+ * One domain of a configuration generation. Read-only once the generation is installed, but for
+ * `connections`.
+ */
 struct tls_domain {
 	struct tls_domain *next_in_bucket, *next_by_id;
 	struct tls_generation *generation;
@@ -677,12 +707,15 @@ struct tls_domain_query {
 	const char *server_id; /* NULL: none */
 };
 
-/* Before the first generation: what contexts are built with beyond a domain's own settings. O must outlive the module. */
+/*
+ * Before the first generation: what contexts are built with beyond a domain's own settings. O must outlive
+ * the module.
+ */
 int tls_domain_start(const struct tls_options *o);
 
 /*
- * Loads everything that CFG names and checks it. Any process; takes no lock. Returns a generation that nobody sees yet, or NULL
- * when R holds an error (then nothing is left behind).
+ * Loads everything that CFG names and checks it. Any process; takes no lock. Returns a generation that nobody
+ * sees yet, or NULL when R holds an error (then nothing is left behind).
  */
 struct tls_generation *tls_generation_build(const struct tls_config *cfg, struct tls_report *r);
 
@@ -704,7 +737,10 @@ void tls_generation_unpin(struct tls_generation *g);
 /* Numbers since start, from 1. */
 int tls_generation_number(const struct tls_generation *g);
 
-/* The domain of G for QUERY; there is always one, the role's default. *NAMED tells whether the server name matched. */
+/*
+ * The domain of G for QUERY; there is always one, the role's default. *NAMED tells whether the server name
+ * matched.
+ */
 struct tls_domain *tls_domain_find(struct tls_generation *g, const struct tls_domain_query *query,
                                    bool *named);
 
@@ -712,20 +748,26 @@ struct tls_domain *tls_domain_find(struct tls_generation *g, const struct tls_do
 struct tls_domain *tls_domain_next(struct tls_generation *g, struct tls_domain *d);
 
 /*
- * A new SSL for a connection of USE->domain. A ClientHello may move USE to the domain of the server name in it. USE must
- * outlive the SSL. Shared scope. NULL when memory is short.
+ * A new SSL for a connection of USE->domain. A ClientHello may move USE to the domain of the server name in
+ * it. USE must outlive the SSL. Shared scope. NULL when memory is short.
  */
 struct ssl_st *tls_domain_open(struct tls_domain_use *use);
 
 /* Frees SSL (may be NULL) and ends what tls_domain_open() began. Any process. */
 void tls_domain_close(struct tls_domain_use *use, struct ssl_st *ssl);
 
-/* In the process that takes the next step of SSL's handshake, shared scope: puts this process's own keys in. Returns 0 or -1. */
+/*
+ * In the process that takes the next step of SSL's handshake, shared scope: puts this process's own keys in.
+ * Returns 0 or -1.
+ */
 int tls_domain_own_keys(struct ssl_st *ssl);
 
 /* ------------------------------------------------------------------ secrets for Wireshark: tls_keylog.c */
 
-/* O must outlive the module. Main process, before the forks. Returns 0, -1 when O asks for what cannot be (logged). */
+/*
+ * O must outlive the module. Main process, before the forks. Returns 0, -1 when O asks for what cannot be
+ * (logged).
+ */
 int tls_keylog_start(const struct tls_options *o);
 
 /* Whether contexts are to have tls_keylog_line() as their callback. */
@@ -735,9 +777,9 @@ void tls_keylog_line(const struct ssl_st *ssl, const char *line);
 /* ------------------------------------------------------------------ TLS compression: tls_compress.c ---- */
 
 /*
- * With tls_disable_compression=0: proves in a child that the running OpenSSL takes a DEFLATE method from us, and gives it one. Says once what
- * comes of it; when nothing does, connections stay uncompressed. Main process, before the forks and before any context, outside the
- * shared scope.
+ * With tls_disable_compression=0: proves in a child that the running OpenSSL takes a DEFLATE method from us,
+ * and gives it one. Says once what comes of it; when nothing does, connections stay uncompressed. Main
+ * process, before the forks and before any context, outside the shared scope.
  */
 void tls_compress_start(const struct tls_options *o);
 
@@ -756,8 +798,9 @@ const char *tls_compress_name(const struct ssl_st *ssl);
 void tls_context_start(const struct tls_options *o);
 
 /*
- * Loads what SECTION names into STORE and gives D its context: that of BEFORE, the same section in the configuration before (NULL: none),
- * when neither settings nor files have changed. Shared scope. Returns 0, -1 with all problems found in R.
+ * Loads what SECTION names into STORE and gives D its context: that of BEFORE, the same section in the
+ * configuration before (NULL: none), when neither settings nor files have changed. Shared scope. Returns 0,
+ * -1 with all problems found in R.
  */
 int tls_context_make(struct tls_domain *d, const struct tls_section *section, struct tls_store *store,
                      const struct tls_domain *before, struct tls_report *r);
@@ -770,17 +813,23 @@ int tls_context_move(struct ssl_st *ssl, const struct tls_domain *from, struct t
 /* O must outlive the module. Main process, when the script is parsed. Returns 0 or -1 (logged). */
 int tls_outgoing_start(const struct tls_options *o);
 
-/* The profile of the next outgoing connection that this process opens for the message at hand; empty: none. Returns 0, -1 when it
- * is too long (logged). */
+/*
+ * The profile of the next outgoing connection that this process opens for the message at hand; empty: none.
+ * Returns 0, -1 when it is too long (logged).
+ */
 int tls_outgoing_set_id(const char *id, size_t length);
 
 /*
- * What the script wants for the connection that this process is opening: its xavp (xavp_cfg), and the id of tls_outgoing_set_id(), which comes
- * first. Shared strings that the caller owns, NULL where nothing is set. Returns 0, -1 without memory.
+ * What the script wants for the connection that this process is opening: its xavp (xavp_cfg), and the id of
+ * tls_outgoing_set_id(), which comes first. Shared strings that the caller owns, NULL where nothing is set.
+ * Returns 0, -1 without memory.
  */
 int tls_outgoing_choose(char **server_name, char **server_id);
 
-/* What the script wants at this moment, in this process. Good until it goes on. Lengths are 0 where it wants nothing. */
+/*
+ * What the script wants at this moment, in this process. Good until it goes on. Lengths are 0 where it wants
+ * nothing.
+ */
 struct tls_wish {
 	const char *id;
 	size_t id_length;
@@ -795,7 +844,10 @@ bool tls_outgoing_can_choose(void);
 /* The script has the function that chooses. While it is parsed. */
 void tls_outgoing_may_choose(void);
 
-/* Runs event_route[tls:connection-out] or event_callback for C, which is being opened. Returns false when it called drop(). */
+/*
+ * Runs event_route[tls:connection-out] or event_callback for C, which is being opened. Returns false when it
+ * called drop().
+ */
 bool tls_outgoing_allowed(struct tcp_connection *c);
 
 /* ------------------------------------------------------------------ which connection for which message: tls_reuse.c */
@@ -810,8 +862,8 @@ int tls_reuse_watch(const struct tls_options *o);
 void tls_reuse_add(struct tls_connection *t);
 
 /*
- * Whether what this process is about to encrypt for T must not go out on it: then it is kept back, and goes out on another connection
- * when the host has done with it. The sender; T's write_lock held.
+ * Whether what this process is about to encrypt for T must not go out on it: then it is kept back, and goes
+ * out on another connection when the host has done with it. The sender; T's write_lock held.
  */
 bool tls_reuse_keeps_back(const struct tls_connection *t);
 
@@ -821,8 +873,8 @@ void tls_reuse_remove(struct tls_connection *t);
 /* ------------------------------------------------------------------ between socket and OpenSSL: tls_io.c */
 
 /*
- * The buffers of one call of a hook. A process handles one connection at a time, so it has one pair of buffers, and a connection points
- * to it only during the call.
+ * The buffers of one call of a hook. A process handles one connection at a time, so it has one pair of
+ * buffers, and a connection points to it only during the call.
  */
 struct tls_io {
 	const unsigned char *in;
@@ -843,10 +895,16 @@ enum tls_step {
 #define TLS_IO_OUT_SOFT_MAX (64 * 1024)
 #define TLS_IO_IN_SIZE      (64 * 1024)
 
-/* The kind of BIO that reads and writes a connection's struct tls_io. Main process, before the forks. Returns 0 or -1. */
+/*
+ * The kind of BIO that reads and writes a connection's struct tls_io. Main process, before the forks. Returns
+ * 0 or -1.
+ */
 int tls_io_start(void);
 
-/* Gives SSL a BIO whose reads and writes go to *PLACE, and wait when that is NULL. Shared scope. Returns 0 or -1. */
+/*
+ * Gives SSL a BIO whose reads and writes go to *PLACE, and wait when that is NULL. Shared scope. Returns 0 or
+ * -1.
+ */
 int tls_io_attach(struct ssl_st *ssl, struct tls_io **place);
 
 /* Begins a call: this process's buffers, with nothing in and out. */
@@ -855,7 +913,10 @@ struct tls_io *tls_io_begin(void);
 /* This process's input buffer, TLS_IO_IN_SIZE bytes. NULL when memory is short. */
 unsigned char *tls_io_input(void);
 
-/* One step each, in the shared scope that they enter themselves; the error queue is empty before and holds the reason after a failure. */
+/*
+ * One step each, in the shared scope that they enter themselves; the error queue is empty before and holds
+ * the reason after a failure.
+ */
 enum tls_step tls_io_handshake(struct ssl_st *ssl);
 enum tls_step tls_io_read(struct ssl_st *ssl, void *to, size_t room, size_t *got);
 enum tls_step tls_io_write(struct ssl_st *ssl, const void *from, size_t size, size_t *taken);
@@ -882,8 +943,8 @@ enum tls_queue_result { TLS_QUEUE_OK, TLS_QUEUE_FULL, TLS_QUEUE_NO_MEMORY };
 int tls_queue_start(void);
 
 /*
- * Appends SIZE bytes within con_ct_wq_max and ct_wq_max, all of them or none. The first message may be larger than con_ct_wq_max: whoever opens a
- * connection to send it has no other way.
+ * Appends SIZE bytes within con_ct_wq_max and ct_wq_max, all of them or none. The first message may be larger
+ * than con_ct_wq_max: whoever opens a connection to send it has no other way.
  */
 enum tls_queue_result tls_queue_add(struct tls_queue *q, const char *bytes, unsigned size);
 
@@ -908,8 +969,9 @@ struct tls_crowd;
 int tls_crowd_start(void);
 
 /*
- * Counts one more handshake of FROM, an IPv6 address with its whole /64, unless LIMIT are in progress already: then it returns false. *OUT is
- * for tls_crowd_leave(), NULL when there is nothing to count (LIMIT 0) or no memory. Any process.
+ * Counts one more handshake of FROM, an IPv6 address with its whole /64, unless LIMIT are in progress
+ * already: then it returns false. *OUT is for tls_crowd_leave(), NULL when there is nothing to count (LIMIT
+ * 0) or no memory. Any process.
  */
 bool tls_crowd_enter(const struct tls_address *from, int limit, struct tls_crowd **out);
 
@@ -926,8 +988,8 @@ enum tls_phase {
 };
 
 /*
- * One connection. In shared memory, found through the host connection's extra_data. Written by whoever holds the host connection's
- * write_lock, the links by whoever holds the list's lock.
+ * One connection. In shared memory, found through the host connection's extra_data. Written by whoever holds
+ * the host connection's write_lock, the links by whoever holds the list's lock.
  */
 struct tls_connection {
 	struct tls_connection *next, *previous; /* all connections */
@@ -956,12 +1018,16 @@ struct tls_connection {
 	struct tls_crowd *crowd;       /* accepted, until the handshake is done; NULL: not counted */
 };
 
-/* Makes what the hooks share. Main process, before the forks, after tls_runtime_start(). Returns 0 or -1 (logged). */
+/*
+ * Makes what the hooks share. Main process, before the forks, after tls_runtime_start(). Returns 0 or -1
+ * (logged).
+ */
 int tls_server_start(void);
 
 /*
- * When the server stops: from here on nothing is freed. The kernel takes everything back in a moment, while a process that was killed in
- * the middle of its work may have left a connection, or a lock of OpenSSL's, in any state.
+ * When the server stops: from here on nothing is freed. The kernel takes everything back in a moment, while a
+ * process that was killed in the middle of its work may have left a connection, or a lock of OpenSSL's, in
+ * any state.
  */
 void tls_server_end(void);
 
@@ -979,8 +1045,8 @@ void tls_server_close(struct tcp_connection *c, int fd);
 void tls_server_clean(struct tcp_connection *c);
 
 /*
- * Hooks of the host from 6.1 on, the host's table of connections locked. Whether C may carry the message at hand, to IP and PORT, in the
- * sender's process; whether A and B stand for the same profile and name.
+ * Hooks of the host from 6.1 on, the host's table of connections locked. Whether C may carry the message at
+ * hand, to IP and PORT, in the sender's process; whether A and B stand for the same profile and name.
  */
 int tls_reuse_match(struct tcp_connection *c, struct ip_addr *ip, unsigned short port);
 int tls_reuse_match_two(struct tcp_connection *a, struct tcp_connection *b);
@@ -999,41 +1065,50 @@ void tls_list_remove(struct tls_connection *t);
 /* How many there are. */
 int tls_list_count(void);
 
-/* Calls EACH for every connection with the list locked: EACH must not block nor call back. Stops when it returns non-zero. */
+/*
+ * Calls EACH for every connection with the list locked: EACH must not block nor call back. Stops when it
+ * returns non-zero.
+ */
 void tls_list_walk(int (*each)(struct tls_connection *t, void *arg), void *arg);
 
-/* Has tcp_main close connection ID. Any process that has the host's socket to tcp_main. Returns 0, -1 when there is no such connection. */
+/*
+ * Has tcp_main close connection ID. Any process that has the host's socket to tcp_main. Returns 0, -1 when
+ * there is no such connection.
+ */
 int tls_list_kill(int id);
 
 /*
- * The TLS or WSS connection with the host's ID, its write_lock held, so that it neither changes nor goes; NULL when there is
- * none. tls_list_release() ends that.
+ * The TLS or WSS connection with the host's ID, its write_lock held, so that it neither changes nor goes;
+ * NULL when there is none. tls_list_release() ends that.
  */
 struct tls_connection *tls_list_hold(int id);
 void tls_list_release(struct tls_connection *t);
 
-/* Gives a reference to C back that the host's tcpconn_get() gave. Any process that has the host's socket to tcp_main. */
+/*
+ * Gives a reference to C back that the host's tcpconn_get() gave. Any process that has the host's socket to
+ * tcp_main.
+ */
 void tls_list_put(struct tcp_connection *c);
 
 /* ------------------------------------------------------------------ from settings to a generation: tls_load.c */
 
 /*
- * S: the module parameters of the default domains, which must outlive the module and may hold unset fields. Main process, before the forks, after
- * tls_runtime_start(). Returns 0 or -1 (logged).
+ * S: the module parameters of the default domains, which must outlive the module and may hold unset fields.
+ * Main process, before the forks, after tls_runtime_start(). Returns 0 or -1 (logged).
  */
 int tls_load_start(const struct tls_settings *s);
 
 /*
- * Reads the configuration again and makes it the current one; any process. What is wrong goes to R and then nothing has
- * changed. One at a time: one that comes meanwhile is an error. Returns the new generation's number, -1 on an error, TLS_LOAD_BUSY
- * while another is under way.
+ * Reads the configuration again and makes it the current one; any process. What is wrong goes to R and then
+ * nothing has changed. One at a time: one that comes meanwhile is an error. Returns the new generation's
+ * number, -1 on an error, TLS_LOAD_BUSY while another is under way.
  */
 #define TLS_LOAD_BUSY (-2)
 int tls_load_reload(struct tls_report *r);
 
 /*
- * In a process of its own, every reload_on_change seconds: reloads when a file has changed since the configuration in use was read. A file that
- * cannot be loaded is tried again when it changes again.
+ * In a process of its own, every reload_on_change seconds: reloads when a file has changed since the
+ * configuration in use was read. A file that cannot be loaded is tried again when it changes again.
  */
 void tls_load_watch(unsigned ticks, void *param);
 
@@ -1094,8 +1169,10 @@ struct tls_gauge {
 	long (*read)(void);
 };
 
-/* Registers the counters and GAUGES, an array that outlives the module and ends with a NULL name, in the host's group "tls". Main process,
- * before the forks. Returns 0 or -1 (logged). */
+/*
+ * Registers the counters and GAUGES, an array that outlives the module and ends with a NULL name, in the
+ * host's group "tls". Main process, before the forks. Returns 0 or -1 (logged).
+ */
 int tls_stats_start(const struct tls_gauge *gauges);
 
 /* Adds N to STAT. Any process, no lock; nothing before tls_stats_start(). */
@@ -1104,21 +1181,23 @@ void tls_stats_add(enum tls_stat stat, long n);
 /* Counts a handshake that is done. */
 void tls_stats_established(const struct ssl_st *ssl, enum tls_role role);
 
-/* What a handshake that failed counts as: ERROR is the newest in OpenSSL's queue (0: none), VERIFY_RESULT what became of the peer's
- * certificate. */
+/*
+ * What a handshake that failed counts as: ERROR is the newest in OpenSSL's queue (0: none), VERIFY_RESULT
+ * what became of the peer's certificate.
+ */
 enum tls_stat tls_stats_failure_reason(unsigned long error, long verify_result);
 
 /* ------------------------------------------------------------------ settings that change: tls_runtime.c  */
 
 /*
- * Declares the host's run-time configuration group "tls" with O's values, and with S's, the default domains', to read. S may hold unset
- * fields, O none. Main process, before the forks. Returns 0 or -1 (logged).
+ * Declares the host's run-time configuration group "tls" with O's values, and with S's, the default domains',
+ * to read. S may hold unset fields, O none. Main process, before the forks. Returns 0 or -1 (logged).
  */
 int tls_runtime_start(const struct tls_settings *s, const struct tls_options *o);
 
 /*
- * The module's options as they are now. Good, strings too, until the process turns back to the host: look again in each hook and command,
- * keep nothing. Costs nothing.
+ * The module's options as they are now. Good, strings too, until the process turns back to the host: look
+ * again in each hook and command, keep nothing. Costs nothing.
  */
 const struct tls_options *tls_runtime_options(void);
 
@@ -1145,8 +1224,8 @@ int tls_select_load(void);
 struct _pv_export *tls_select_variables(void);
 
 /*
- * What KSR.tls.cget(KEY) returns: a string, empty when MSG's connection has no such value. In any process that has a message; good until
- * the next call.
+ * What KSR.tls.cget(KEY) returns: a string, empty when MSG's connection has no such value. In any process
+ * that has a message; good until the next call.
  */
 struct sr_kemi_xval *tls_select_cget(struct sip_msg *msg, struct _str *key);
 
@@ -1156,8 +1235,8 @@ struct sr_kemi_xval *tls_select_cget(struct sip_msg *msg, struct _str *key);
 void tls_check_say_off(void);
 
 /*
- * When the module is loaded. In a host that was started with -c, START, which returns 0 or logs why not, is called at the process's end, and
- * decides on its status. Returns 0 or -1 (logged).
+ * When the module is loaded. In a host that was started with -c, START, which returns 0 or logs why not, is
+ * called at the process's end, and decides on its status. Returns 0 or -1 (logged).
  */
 int tls_check_start(int (*start)(void));
 

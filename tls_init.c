@@ -3,9 +3,9 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * Order matters. The process-wide roots come first and are private: a handshake with the default library context makes
- * every lazy table of the process. Then the shared library context, in a thread that ends, so that no process inherits
- * anything that OpenSSL keeps per thread.
+ * Order matters. The process-wide roots come first and are private: a handshake with the default library
+ * context makes every lazy table of the process. Then the shared library context, in a thread that ends, so
+ * that no process inherits anything that OpenSSL keeps per thread.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -204,15 +204,18 @@ struct job {
 };
 
 /*
- * OpenSSL does not always say that memory was short: a certificate whose key found none looks like one with a key of an unknown kind, and stays so. So
- * nothing is kept of which any part may be missing.
+ * OpenSSL does not always say that memory was short: a certificate whose key found none looks like one with a
+ * key of an unknown kind, and stays so. So nothing is kept of which any part may be missing.
  */
 static void *run_job(void *arg)
 {
 	struct job *job = arg;
 	long before = tls_mem_refused();
 
-	/* This makes the thread's error queue. Refused memory for it, OpenSSL 3.6 asks again in order to say so, for ever. */
+	/*
+	 * This makes the thread's error queue. Refused memory for it, OpenSSL 3.6 asks again in order to say so,
+	 * for ever.
+	 */
 	ERR_clear_error();
 	tls_mem_enter();
 	job->result = job->work(job->arg);
@@ -355,8 +358,8 @@ static int lock_wakes_child(CRYPTO_RWLOCK *lock)
 }
 
 /*
- * The host is not told of the child's end: it keeps one signal until it looks for the first time, when it has started,
- * and would forget a SIGTERM that comes meanwhile.
+ * The host is not told of the child's end: it keeps one signal until it looks for the first time, when it has
+ * started, and would forget a SIGTERM that comes meanwhile.
  */
 static int prove_locks(void)
 {

@@ -3,15 +3,17 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * A connection that was opened for one server_id and server_name shows that profile's certificate, and the other side's was checked for that
- * name: a message for which the script has chosen otherwise must not go out on it. From 6.1 on the host asks about each connection that it
- * finds. Up to 6.0 it goes by address and port alone, but tells of each message just before it looks, in the sender's process. There the
- * message is given the id of the connection that suits it, or else those that don't are taken out of the host's sight: their entries in its
- * table of addresses get port 0, which nobody asks for. Then the host opens a new one. What is out of sight is still found by its id, for
- * replies, and here, by our own table of addresses.
+ * A connection that was opened for one server_id and server_name shows that profile's certificate, and the
+ * other side's was checked for that name: a message for which the script has chosen otherwise must not go out
+ * on it. From 6.1 on the host asks about each connection that it finds. Up to 6.0 it goes by address and port
+ * alone, but tells of each message just before it looks, in the sender's process. There the message is given
+ * the id of the connection that suits it, or else those that don't are taken out of the host's sight: their
+ * entries in its table of addresses get port 0, which nobody asks for. Then the host opens a new one. What is
+ * out of sight is still found by its id, for replies, and here, by our own table of addresses.
  *
- * Between that and its look another process may open one to the same address, for another profile, and the host takes it. So the message is
- * looked at once more when it is to be encrypted, kept back where it must not go, and sent again when the host has done with it.
+ * Between that and its look another process may open one to the same address, for another profile, and the
+ * host takes it. So the message is looked at once more when it is to be encrypted, kept back where it must
+ * not go, and sent again when the host has done with it.
  */
 #include <string.h>
 #include <strings.h>
@@ -27,7 +29,9 @@
 #define HIDE_MAX 10000 /* connections to one address that one message may take out of sight */
 #define SEND_MAX 100   /* how often a message is sent that finds a new unsuitable connection each time */
 
-/* In shared memory. `lock` guards the table: the connections that we have opened, by their peers' addresses. */
+/*
+ * In shared memory. `lock` guards the table: the connections that we have opened, by their peers' addresses.
+ */
 struct shared {
 	gen_lock_t lock;
 	struct tls_connection *buckets[BUCKETS];
@@ -46,7 +50,10 @@ static bool is_same(const char *text, const char *other, size_t length,
 	return own == length && (own == 0 || compare(text, other, own) == 0);
 }
 
-/* Whether T may carry a message for which the script wants W. One that the peer has opened has no profile of ours. */
+/*
+ * Whether T may carry a message for which the script wants W. One that the peer has opened has no profile of
+ * ours.
+ */
 static bool suits(const struct tls_connection *t, const struct tls_wish *w)
 {
 	return t->role == TLS_SERVER || (is_same(t->server_id, w->id, w->id_length, strncmp) &&
@@ -197,8 +204,8 @@ static void hide(struct tcp_connection *c, unsigned short port)
 }
 
 /*
- * Takes what the host would choose, and does not suit W, out of its sight, until what is left suits. Returns whether it is left with a
- * connection.
+ * Takes what the host would choose, and does not suit W, out of its sight, until what is left suits. Returns
+ * whether it is left with a connection.
  */
 static bool hide_unsuitable(const struct dest_info *dst, struct target *g, const struct tls_wish *w)
 {

@@ -11,8 +11,8 @@
  *   close   tcp_main, no lock held
  *   clean   whichever process lets go last; nobody else can reach the connection any more
  *
- * The connection's SSL is made with the first byte that comes or goes, so one that stays silent costs little and uses the
- * configuration that is current when it speaks.
+ * The connection's SSL is made with the first byte that comes or goes, so one that stays silent costs little
+ * and uses the configuration that is current when it speaks.
  */
 #include <stdatomic.h>
 #include <stdio.h>
@@ -75,8 +75,8 @@ static void count_failure(const struct tls_connection *t, enum tls_stat why)
 }
 
 /*
- * One line for each connection that ends otherwise than by its peer's wish, and its count. doc/ gives the line to fail2ban: keep the form.
- * tls_log can make it more urgent than a notice, not less.
+ * One line for each connection that ends otherwise than by its peer's wish, and its count. doc/ gives the
+ * line to fail2ban: keep the form. tls_log can make it more urgent than a notice, not less.
  */
 static void log_failure(const struct tls_connection *t, enum tls_stat why, const char *what,
                         const char *reason)
@@ -134,7 +134,10 @@ static void set_deadline(struct tls_connection *t, int seconds)
 		t->deadline = get_ticks_raw() + S_TO_TICKS((ticks_t)seconds);
 }
 
-/* Seconds that a message may take from its first byte to its last: a connection idle in the middle of one is idle. */
+/*
+ * Seconds that a message may take from its first byte to its last: a connection idle in the middle of one is
+ * idle.
+ */
 static int message_seconds(void)
 {
 	return options()->connection_timeout > 0 ? options()->connection_timeout : options()->handshake_timeout;
@@ -160,8 +163,9 @@ static bool mid_message(const struct tcp_connection *c, const struct tls_connect
 }
 
 /*
- * Starts, keeps or ends the deadline of the message that is under way as this read begins. When the host has taken a message out of its
- * buffer since the last one, it is another message. A peer that drips cannot make that happen.
+ * Starts, keeps or ends the deadline of the message that is under way as this read begins. When the host has
+ * taken a message out of its buffer since the last one, it is another message. A peer that drips cannot make
+ * that happen.
  */
 static void watch_message(const struct tcp_connection *c, struct tls_connection *t)
 {
@@ -206,8 +210,9 @@ static void host_address(const struct ip_addr *ip, unsigned short port, struct t
 }
 
 /*
- * What low_mem_threshold1 is when it is left to us (-1), in KB: half a megabyte for each process, which may all be in a handshake at once; but never
- * more than a sixteenth of the shared memory, so that a small one can be used at all.
+ * What low_mem_threshold1 is when it is left to us (-1), in KB: half a megabyte for each process, which may
+ * all be in a handshake at once; but never more than a sixteenth of the shared memory, so that a small one
+ * can be used at all.
  */
 static int chosen_limit(void)
 {
@@ -226,8 +231,9 @@ static bool may_complain(atomic_uint *at)
 }
 
 /*
- * Whether the LEFT bytes of shared memory are in pieces that are large enough: nobody has been refused one, or there are some again. When
- * there are none nobody looks again for a second, or until there is a quarter more: the host logs each attempt that fails.
+ * Whether the LEFT bytes of shared memory are in pieces that are large enough: nobody has been refused one,
+ * or there are some again. When there are none nobody looks again for a second, or until there is a quarter
+ * more: the host logs each attempt that fails.
  */
 static bool in_large_pieces(size_t left)
 {
@@ -247,8 +253,9 @@ static bool in_large_pieces(size_t left)
 }
 
 /*
- * Whether less than LIMIT_KB (what NAME says; 0: no limit) of shared memory is left, or only small pieces of it, however many: what is left
- * lies between the connections that there are. Complains at most once in five seconds.
+ * Whether less than LIMIT_KB (what NAME says; 0: no limit) of shared memory is left, or only small pieces of
+ * it, however many: what is left lies between the connections that there are. Complains at most once in five
+ * seconds.
  */
 static bool memory_low(struct tcp_connection *c, int limit_kb, const char *name)
 {
@@ -282,7 +289,10 @@ static bool memory_low_to_go_on(struct tcp_connection *c)
 	return memory_low(c, kb >= 0 ? kb : chosen_limit() / 2, "low_mem_threshold2");
 }
 
-/* Counts T, just accepted, among the handshakes of its peer's address. Returns 0, -1 when those are too many (logged). */
+/*
+ * Counts T, just accepted, among the handshakes of its peer's address. Returns 0, -1 when those are too many
+ * (logged).
+ */
 static int join_crowd(const struct tcp_connection *c, struct tls_connection *t)
 {
 	int limit = options()->max_handshakes_per_address;
@@ -301,7 +311,10 @@ static int join_crowd(const struct tcp_connection *c, struct tls_connection *t)
 	return -1;
 }
 
-/* An outgoing connection: whether the script allows it, and what it chose. Returns 0, -1 without memory (logged). */
+/*
+ * An outgoing connection: whether the script allows it, and what it chose. Returns 0, -1 without memory
+ * (logged).
+ */
 static int ask_script(struct tcp_connection *c, struct tls_connection *t)
 {
 	if (!tls_outgoing_allowed(c)) {
@@ -424,8 +437,8 @@ static int begin(struct tcp_connection *c, struct tls_connection *t)
 }
 
 /*
- * Before TLS 1.3 an RSA key may also be used in the server's second flight, perhaps in another process than the first,
- * where the certificate callback set the key.
+ * Before TLS 1.3 an RSA key may also be used in the server's second flight, perhaps in another process than
+ * the first, where the certificate callback set the key.
  */
 static int refresh_keys(const struct tls_connection *t)
 {
@@ -448,7 +461,9 @@ static void log_step(const struct tls_connection *t)
 	    SSL_state_string_long(t->ssl));
 }
 
-/* What the peer has sent beside its certificate: it is in the verified chain, which stays, or was of no use. */
+/*
+ * What the peer has sent beside its certificate: it is in the verified chain, which stays, or was of no use.
+ */
 static void drop_sent_chain(SSL *ssl)
 {
 	STACK_OF(X509) *chain = SSL_get_peer_cert_chain(ssl);
@@ -493,7 +508,10 @@ static int flush_queue(struct tls_connection *t)
 	return 0;
 }
 
-/* Goes on with the handshake as far as the input allows. Returns 0, or -1 when it has failed (logged, T is closed). */
+/*
+ * Goes on with the handshake as far as the input allows. Returns 0, or -1 when it has failed (logged, T is
+ * closed).
+ */
 static int shake(struct tcp_connection *c, struct tls_connection *t)
 {
 	if (refresh_keys(t) != 0) {
@@ -512,7 +530,10 @@ static int shake(struct tcp_connection *c, struct tls_connection *t)
 	return -1;
 }
 
-/* Begins the handshake or goes on with it, when there is memory for that. Returns 0, -1 when it has failed (logged). */
+/*
+ * Begins the handshake or goes on with it, when there is memory for that. Returns 0, -1 when it has failed
+ * (logged).
+ */
 static int go_on(struct tcp_connection *c, struct tls_connection *t)
 {
 	if (memory_low_to_go_on(c) || (t->ssl == NULL && begin(c, t) != 0))
@@ -522,7 +543,10 @@ static int go_on(struct tcp_connection *c, struct tls_connection *t)
 
 /* ---- read */
 
-/* The peer has reset the connection, or the network has. The host logs that, but not what it means for a handshake. */
+/*
+ * The peer has reset the connection, or the network has. The host logs that, but not what it means for a
+ * handshake.
+ */
 static void note_break(const struct tls_connection *t)
 {
 	if (t->phase == TLS_PHASE_HANDSHAKE)
@@ -531,7 +555,10 @@ static void note_break(const struct tls_connection *t)
 		tls_stats_add(TLS_STAT_BROKEN, 1);
 }
 
-/* Fills the process's input with what T could not take before and what the socket has. Returns 0, -1 on a read error. */
+/*
+ * Fills the process's input with what T could not take before and what the socket has. Returns 0, -1 on a
+ * read error.
+ */
 static int fetch_input(struct tcp_connection *c, struct tls_connection *t, struct tls_io *io,
                        rd_conn_flags_t *flags)
 {
@@ -572,8 +599,9 @@ static int keep_input(struct tls_connection *t, const struct tls_io *io)
 }
 
 /*
- * Decrypts into the host's buffer until that is full (*FULL) or input is short. Returns the bytes added, -1 on an error
- * (logged). After a close_notify nothing more is read; what answers the last message may still be sent.
+ * Decrypts into the host's buffer until that is full (*FULL) or input is short. Returns the bytes added, -1
+ * on an error (logged). After a close_notify nothing more is read; what answers the last message may still be
+ * sent.
  */
 static int read_cleartext(struct tcp_connection *c, struct tls_connection *t, bool *full)
 {
@@ -627,7 +655,10 @@ static int send_output(struct tcp_connection *c, struct tls_connection *t, const
 	return tcpconn_send_unsafe(c->fd, c, (const char *)io->out, (unsigned)io->out_used, flags) < 0 ? -1 : 0;
 }
 
-/* Tells the host whether to call again at once, and of the end only when all that came before it is delivered. */
+/*
+ * Tells the host whether to call again at once, and of the end only when all that came before it is
+ * delivered.
+ */
 static void set_read_flags(struct tcp_connection *c, struct tls_connection *t, bool full,
                            rd_conn_flags_t *flags)
 {
@@ -654,7 +685,10 @@ static void note_early_end(const struct tcp_connection *c, const struct tls_conn
 		            "the peer closed the connection before it was finished");
 }
 
-/* Whether T keeps a buffer for a record that is not complete: idle connections do not, so all together they could take what there is. */
+/*
+ * Whether T keeps a buffer for a record that is not complete: idle connections do not, so all together they
+ * could take what there is.
+ */
 static bool half_record(const struct tls_connection *t)
 {
 	return t->phase == TLS_PHASE_ESTABLISHED && (t->input != NULL || SSL_has_pending(t->ssl) == 1);
@@ -677,8 +711,9 @@ static void say_goodbye(struct tcp_connection *c, struct tls_connection *t, int 
 }
 
 /*
- * The peer has gone, everything that it sent is delivered, and nobody can be answered any more: what remains is done here, by one of many
- * workers that has the connection at hand, rather than by tcp_main, which closes for all of them.
+ * The peer has gone, everything that it sent is delivered, and nobody can be answered any more: what remains
+ * is done here, by one of many workers that has the connection at hand, rather than by tcp_main, which closes
+ * for all of them.
  */
 static void finish(struct tcp_connection *c, struct tls_connection *t)
 {
@@ -765,7 +800,9 @@ static int encode_early(struct tcp_connection *c, struct tls_connection *t, cons
 	return let_wait(t, bytes, size);
 }
 
-/* Encrypts as much of SIZE bytes as goes into one output. Returns the bytes taken, -1 on an error (logged). */
+/*
+ * Encrypts as much of SIZE bytes as goes into one output. Returns the bytes taken, -1 on an error (logged).
+ */
 static int encode_records(struct tls_connection *t, const struct tls_io *io, const char *bytes, unsigned size)
 {
 	unsigned done = 0;
@@ -854,7 +891,10 @@ struct sweep {
 	int ids[SWEEP_MAX];
 };
 
-/* Notes who seems to be late. What is seen here without the connection's lock may be half written, so it is looked at again. */
+/*
+ * Notes who seems to be late. What is seen here without the connection's lock may be half written, so it is
+ * looked at again.
+ */
 static int suspect(struct tls_connection *t, void *arg)
 {
 	struct sweep *s = arg;

@@ -3,7 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * The lower half of this file is what the module calls of the host; the upper one does what the host's processes do with a connection.
+ * The lower half of this file is what the module calls of the host; the upper one does what the host's
+ * processes do with a connection.
  */
 #include <stdlib.h>
 #include <string.h>

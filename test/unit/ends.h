@@ -3,8 +3,9 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * An end is either a connection of the module's, worked on as the host's processes would, or an SSL that knows nothing of the module.
- * What they say stands in wires, where a test can look at it, cut it, change it and add to it.
+ * An end is either a connection of the module's, worked on as the host's processes would, or an SSL that
+ * knows nothing of the module. What they say stands in wires, where a test can look at it, cut it, change it
+ * and add to it.
  */
 #ifndef ENDS_H
 #define ENDS_H
@@ -50,7 +51,9 @@ struct ends {
 	struct wire to_server, to_client;
 };
 
-/* The server's port of connections that are opened from now on, 5061 at first: by it a test chooses domains. */
+/*
+ * The server's port of connections that are opened from now on, 5061 at first: by it a test chooses domains.
+ */
 extern unsigned short ends_port;
 
 /* What the script says of the next outgoing connection; NULL: nothing. */
@@ -58,8 +61,8 @@ extern const char *ends_server_name, *ends_server_id;
 extern bool ends_script_drops;
 
 /*
- * Makes two ends, on 127.0.0.1, that have not said anything. A context makes an end one that knows nothing of the module, NULL one of the
- * module's. Returns false when the module refuses it (nothing is open then).
+ * Makes two ends, on 127.0.0.1, that have not said anything. A context makes an end one that knows nothing of
+ * the module, NULL one of the module's. Returns false when the module refuses it (nothing is open then).
  */
 bool ends_open(struct ends *e, SSL_CTX *server, SSL_CTX *client);
 
@@ -71,7 +74,10 @@ bool ends_say(struct end *from, const char *text);
 bool ends_send(struct end *from, const void *bytes, size_t size);
 bool ends_send_last(struct end *from, const void *bytes, size_t size);
 
-/* Lets TO take once what has come, if anything has. Returns whether that, or what it says now, changed anything. */
+/*
+ * Lets TO take once what has come, if anything has. Returns whether that, or what it says now, changed
+ * anything.
+ */
 bool ends_step(struct end *to);
 
 /* Lets both ends take steps until nothing moves any more. */
@@ -80,7 +86,10 @@ void ends_run(struct ends *e);
 /* The same, but at most STEPS of them. Returns how many there were. */
 int ends_run_some(struct ends *e, int steps);
 
-/* Takes all steps of a handshake, begun by TEXT from the client (NULL: nothing said). Returns whether both ends are done. */
+/*
+ * Takes all steps of a handshake, begun by TEXT from the client (NULL: nothing said). Returns whether both
+ * ends are done.
+ */
 bool ends_shake(struct ends *e, const char *text);
 
 /* Whether END has finished its handshake. */
