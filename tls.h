@@ -9,7 +9,7 @@
  * Who may know whom (lower never calls upper):
  *
  *   tls_mod -> tls_rpc, tls_select -> tls_server -> tls_domain, tls_verify -> tls_session, tls_config
- *           -> tls_init -> tls_mem -> tls_heap -> the host's shared memory
+ *           -> tls_init -> tls_random, tls_mem -> tls_heap -> the host's shared memory
  */
 #ifndef TLS_H
 #define TLS_H
@@ -525,6 +525,13 @@ int tls_init_run_shared(int (*work)(void *arg), void *arg);
  * fit; "no reason given" when empty. Returns OUT.
  */
 const char *tls_init_errors(char *out, size_t size);
+
+/*
+ * tls_random.c: makes the kernel the source of LIBCTX's random numbers, before any is drawn; where it gives
+ * none (an old sandbox), the library's own generators stay. Inside the shared scope. Returns 0, -1 without
+ * memory.
+ */
+int tls_random_start(struct ossl_lib_ctx_st *libctx);
 
 /* ------------------------------------------------------------------ files: tls_store.c ----------------- */
 

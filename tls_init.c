@@ -261,7 +261,7 @@ static int start_shared_libctx(void *arg)
 	if (shared_libctx != NULL)
 		shared_provider = OSSL_PROVIDER_load(shared_libctx, "default");
 	tls_mem_set_library(shared_libctx);
-	if (shared_provider != NULL && rehearse(shared_libctx) == 0)
+	if (shared_provider != NULL && tls_random_start(shared_libctx) == 0 && rehearse(shared_libctx) == 0)
 		return 0;
 	LM_ERR("OpenSSL does not start in shared memory: %s; %zu KB are free there, give the host more with -m\n",
 	       tls_init_errors(reason, sizeof(reason)), tls_mem_available() / 1024);

@@ -178,7 +178,7 @@ const struct tls_setting tls_settings_table[] = {
 
 	/* accepted for the sake of old configurations; without a preset, so that being set shows */
 	{MODULE(rand_engine, TLS_STRING, TLS_IGNORED),
-	 .meaning = "ignored: every process has a random generator of its own"},
+	 .meaning = "ignored: random numbers come from the kernel"},
 	{MODULE(init_mode, TLS_INT, TLS_IGNORED), NUMBER(TLS_UNSET, INT32_MIN, INT32_MAX),
 	 .meaning = "ignored: the library is always initialised in a thread of its own"},
 
