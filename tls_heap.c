@@ -269,12 +269,26 @@ static struct cache *find_cache(void)
 	return new_cache();
 }
 
-/* A cache for this thread, the one that it had last if it can be. NULL: none. */
+/* Cache number N, leased, if it is idle. */
+static struct cache *lease_number(unsigned n)
+{
+	struct cache *c = cache_at(n);
+
+	return c != NULL && try_lease(c, 0) ? c : NULL;
+}
+
+/*
+ * A cache for this thread. NULL: none. The one that it had last, or rather the one before that: so those who
+ * once had to give way to others come back together, and what stands ready in caches is for those who work at
+ * the same time, not for all who ever did.
+ */
 static struct cache *lease(void)
 {
-	struct cache *c = cache_at(last_cache);
+	struct cache *c = last_cache > 0 ? lease_number(last_cache - 1) : NULL;
 
-	if (c == NULL || !try_lease(c, 0))
+	if (c == NULL)
+		c = lease_number(last_cache);
+	if (c == NULL)
 		c = find_cache();
 	if (c != NULL) {
 		last_cache = c->number;
