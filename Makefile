@@ -119,7 +119,7 @@ include mk/check.mk
 
 .PHONY: clean distclean
 clean:
-	rm -rf tls.so tls.so.part $(addprefix $(BUILD)/,obj unit asan tsan fuzz check load heap floor bare bench soak deb)
+	rm -rf tls.so tls.so.part $(addprefix $(BUILD)/,obj unit asan tsan fuzz check load heap floor bare turns bench soak deb)
 
 distclean: clean
 	rm -rf $(BUILD)

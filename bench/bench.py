@@ -4,7 +4,7 @@ what OpenSSL alone needs.
 
     bench/bench.py [--quick] [--out build/bench] [PART ...]
 
-Parts: floor, cost, many, requests, latency, idle, growth, crowd, workers, domains, settings, profile, death. What is compared is measured
+Parts: floor, split, cost, many, requests, latency, idle, growth, crowd, workers, domains, settings, profile, death. What is compared is measured
 in turns, again and again, in one run; every value is kept in numbers.json, by part, subject and round. Parts that are not
 named keep what stands there from an earlier run. bench/report.py makes tables and pictures of it.
 """
@@ -26,7 +26,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
 
 from measure import (HAPROXY, LOAD, TOP, Bare, Died, Proxy, Server, Standing, floor,  # noqa: E402  pylint: disable=wrong-import-position
-                     machine_idle, sample, settle, wait_for)
+                     floor_words, machine_idle, sample, settle, turns_words, wait_for)
 from host import HostError, host_version  # noqa: E402  pylint: disable=wrong-import-position
 from certs import Certs  # noqa: E402  pylint: disable=wrong-import-position
 
@@ -35,6 +35,7 @@ FULL = ("ec", "1.3", "full")
 KINDS = [(key, version, how) for key in ("ec", "rsa") for version in ("1.3", "1.2") for how in ("full", "resumed")]
 ALLOCATORS = ("qm", "fm", "tlsf")
 PROFILE_HZ = 4000
+PAUSE_US = 300  # about what a client at work leaves a server to sleep, here
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
 
@@ -130,6 +131,39 @@ class Bench:
             for kind in kinds:
                 self.add("floor", label(kind), **{k: v for k, v in floor(self.certs, kind, connections=self.size(500, 300)).items()
                                                   if k.endswith("_us")})
+
+    # -- from the floor to a server, step by step ----------------------------------------------------------
+
+    def split(self):
+        """Where the CPU of a connection goes: OpenSSL, with this module around it, after a sleep, with sockets, in the host."""
+        alone = {"floor": lambda *more: floor_words(self.certs, FULL, *more), "turns": turns_words}
+        for name, words in alone.items():
+            found = self.instructions(words)
+            if found:
+                self.add("split", name, instructions=found)
+        with contextlib.ExitStack() as stack:
+            targets = {f"ours {n}": self.server(stack, "ours", None, workers=n) for n in (8, 1)}
+            targets["bare"] = stack.enter_context(Bare(self.certs))
+            for turn in range(self.rounds + 1):
+                part = "split" if turn else "warm-up"
+                for name, words in alone.items():
+                    for pause in (0, PAUSE_US):
+                        found = json.loads(said(*words(self.size(200, 200), pause)))
+                        self.add(part, f"{name} {pause}" if pause else name, cpu_us=found["connection_us"])
+                for name, target in targets.items():
+                    for kind in (PLAIN, FULL):
+                        self.sample(part, f"{name} {label(kind)}", target, kind, self.size(200, 150))
+
+    def instructions(self, words):
+        """Instructions of a connection, by valgrind where it is installed: what twice as many connections need more."""
+        if not shutil.which("valgrind"):
+            return None
+        counted = []
+        for connections in (40, 80):
+            done = subprocess.run(["valgrind", "--tool=callgrind", "--collect-atstart=no", "--callgrind-out-file=/dev/null",
+                                   *words(connections, 0)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=True, text=True)
+            counted.append(sum(map(int, re.findall(r"Collected : (\d+)", done.stderr))))  # a child that proves the locks has none
+        return (counted[1] - counted[0]) / 40
 
     # -- one client ---------------------------------------------------------------------------------------
 
@@ -459,18 +493,20 @@ class Bench:
                     self.add("settings", name, cpu_us=found["connection_us"], resumed=found["resumed"] / found["connections"])
 
 
-PARTS = {name: getattr(Bench, name) for name in ("floor", "cost", "many", "requests", "latency", "idle", "growth", "crowd", "workers",
+PARTS = {name: getattr(Bench, name) for name in ("floor", "split", "cost", "many", "requests", "latency", "idle", "growth", "crowd", "workers",
                                                  "domains", "settings", "profile", "death")}
 QUICK_PARTS = ("floor", "cost", "many", "requests", "idle", "growth", "domains", "settings")
 
 
+def said(*command):
+    """What a command prints, "" when there is no such command."""
+    with contextlib.suppress(OSError):
+        return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False, text=True).stdout.strip()
+    return ""
+
+
 def machine():
     """What the numbers were made on, as far as it matters."""
-    def said(*command):
-        with contextlib.suppress(OSError):
-            return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False, text=True).stdout.strip()
-        return ""
-
     with open("/proc/cpuinfo", encoding="ascii", errors="replace") as f:
         model = re.search(r"model name\s*: (.*)", f.read())
     return {"cores": os.cpu_count(), "processor": model[1] if model else platform.machine(), "openssl": said("openssl", "version"),

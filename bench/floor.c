@@ -7,7 +7,10 @@
  * memory from libc. Only the server's turns are counted: their CPU time, or with --count what they allocate and what
  * is still there when the connection is idle. (Counting costs time, so that one run does the one or the other.) A
  * connection is what the load generator makes of it: a handshake, requests with their replies, the client's
- * close_notify. One line of JSON tells what was found.
+ * close_notify. With --pause it sleeps before each of the server's turns, as a server does that waits for its client: what
+ * OpenSSL costs with the caches that it finds then. One line of JSON tells what was found.
+ *
+ * Under valgrind --tool=callgrind --collect-atstart=no the server's instructions are counted, and nothing else.
  */
 #include <stdarg.h>
 #include <stdbool.h>
@@ -16,9 +19,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+
+#if __has_include(<valgrind/callgrind.h>)
+#include <valgrind/callgrind.h>
+#else
+#define CALLGRIND_TOGGLE_COLLECT
+#endif
 
 #include "settings.h"
 
@@ -42,7 +52,7 @@ struct pair {
 
 static struct options {
 	const char *cert, *key, *cert2, *key2, *tls, *groups, *client_groups, *sigalgs, *suites;
-	unsigned long connections, requests, size, tickets;
+	unsigned long connections, requests, size, tickets, pause;
 	bool resume, keep_buffers, stateful, count;
 } opt = {.tls = "1.3", .connections = 500, .requests = 1, .size = 400, .tickets = 1};
 
@@ -207,7 +217,10 @@ static uint64_t cpu_ns(void)
 
 static void turn_begin(void)
 {
+	if (opt.pause)
+		usleep((useconds_t)opt.pause);
 	servers_turn = true;
+	CALLGRIND_TOGGLE_COLLECT;
 	turn_began = cpu_ns();
 }
 
@@ -215,6 +228,7 @@ static void turn_end(uint64_t *sum)
 {
 	uint64_t took = cpu_ns() - turn_began;
 
+	CALLGRIND_TOGGLE_COLLECT;
 	servers_turn = false;
 	*sum += took > turn_overhead ? took - turn_overhead : 0;
 }
@@ -222,13 +236,16 @@ static void turn_end(uint64_t *sum)
 /* What the two looks at the clock themselves show. */
 static void turn_calibrate(void)
 {
+	unsigned long pause = opt.pause;
 	uint64_t sum = 0;
 
+	opt.pause = 0;
 	for (int i = 0; i < 10000; i++) {
 		turn_begin();
 		turn_end(&sum);
 	}
 	turn_overhead = sum / 10000;
+	opt.pause = pause;
 }
 
 /* ---- a connection ----------------------------------------------------------------------------------- */
@@ -410,6 +427,7 @@ static const struct setting settings[] = {
 	{"requests", .number = &opt.requests, .low = 0, .high = 10000000},
 	{"size", .number = &opt.size, .low = 1, .high = MAX_SIZE},
 	{"tickets", .number = &opt.tickets, .low = 0, .high = 16},
+	{"pause", .number = &opt.pause, .low = 0, .high = 999999},
 	{"resume", .flag = &opt.resume},
 	{"keep-buffers", .flag = &opt.keep_buffers},
 	{"stateful", .flag = &opt.stateful},
@@ -427,6 +445,7 @@ static const char usage[] =
 	"  --cert2 FILE --key2 FILE                    a second certificate of another kind\n"
 	"  --stateful            sessions in the server's memory, no tickets\n"
 	"  --keep-buffers        idle connections keep their buffers (the module lets go of them)\n"
+	"  --pause MICROSECONDS  sleeps before each of the server's turns (0)\n"
 	"  --count               counts allocations and live bytes instead of time\n";
 
 static void setup_options(int argc, char **argv)

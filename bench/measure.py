@@ -321,10 +321,20 @@ class Standing:
         return LOAD.finish(self.process, 60)
 
 
-def floor(certs, kind, *words, connections=300):
-    """The report of bench/floor.c for this kind of connection."""
+def floor_words(certs, kind, connections, pause=0):
+    """The command line of bench/floor.c for this kind of connection."""
     certificate, version, how = kind
     pair = getattr(certs, "server_" + certificate)
-    command = [os.path.join(TOP, "build", "floor"), "--cert", pair.cert, "--key", pair.key, "--tls", version,
-               "--connections", str(connections), *words] + (["--resume"] if how == "resumed" else [])
+    return [os.path.join(TOP, "build", "floor"), "--cert", pair.cert, "--key", pair.key, "--tls", version, "--connections",
+            str(connections), "--pause", str(pause)] + (["--resume"] if how == "resumed" else [])
+
+
+def turns_words(connections, pause=0):
+    """The same of test/unit/turns.c, which knows one kind."""
+    return [os.path.join(TOP, "build", "turns"), str(connections), str(pause)]
+
+
+def floor(certs, kind, *words, connections=300):
+    """The report of bench/floor.c for this kind of connection."""
+    command = [*floor_words(certs, kind, connections), *words]
     return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout)

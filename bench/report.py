@@ -102,6 +102,24 @@ class Report:
                              f"{self.get('floor', kind, 'live_asked')[0]:.0f}"))
         return table(("OpenSSL alone", "CPU, ECDSA TLS 1.3 = 1", "µs here", "allocations", "live bytes, fresh", "after a request"), rows)
 
+    def table_split(self):
+        """Each step from OpenSSL alone to the module in its host."""
+        floor = self.get("split", "floor")
+        steps = (("OpenSSL alone (the floor)", "floor", ""), ("with this module around it: no host, no socket", "turns", ""),
+                 ("OpenSSL alone, asleep for 300 µs before each of its turns", "floor 300", ""),
+                 ("with this module around it, asleep as long", "turns 300", ""),
+                 ("`bare`: OpenSSL and sockets", f"bare {FULL}", "bare plain"),
+                 ("this module in its host, one worker", f"ours 1 {FULL}", "ours 1 plain"),
+                 ("this module in its host, 8 workers", f"ours 8 {FULL}", "ours 8 plain"))
+        count = median(self.get("split", "floor", "instructions"))
+        rows = [(what, figure(ratios(self.get("split", over), floor, self.get("split", less) or None)), self.instructions(over, count))
+                for what, over, less in steps if self.get("split", over)]
+        return table(("one client, ECDSA, TLS 1.3", "CPU (above plain TCP's) / floor", "instructions / floor's"), rows)
+
+    def instructions(self, subject, of_floor):
+        own = median(self.get("split", subject, "instructions"))
+        return f"{own / of_floor:.2f}" if own and of_floor else NONE
+
     def table_cost(self):
         measured = [s for s in SUBJECTS if self.get("cost", f"{s} plain")]
         rows = [(spoken(kind), *(figure(self.above(s, kind)) for s in measured)) for kind in KINDS if self.get("cost", f"floor {kind}")]
@@ -313,7 +331,7 @@ class Report:
         shares = [share for subject in self.parts(part).values() for share in subject.get("others", [])]
         return f"{median(shares) * 100:.0f}%" if shares else NONE
 
-    TABLES = {"goals": table_goals, "floor": table_floor, "cost": table_cost, "many": table_many, "requests": table_requests,
+    TABLES = {"goals": table_goals, "floor": table_floor, "split": table_split, "cost": table_cost, "many": table_many, "requests": table_requests,
               "latency": table_latency, "idle": table_idle, "growth": table_growth, "crowd": table_crowd, "workers": table_workers,
               "domains": table_domains, "settings": table_settings, "profile": table_profile, "death": table_death, "runs": table_runs}
 

@@ -31,6 +31,7 @@ class Server:
     def __init__(self, module, pair, allocator, workers=4):
         self.host = Host(module=module, listen=LISTEN, modparams=pair.params(), allocator=allocator, shm_mb=1024,
                          tcp_children=workers, settings={"tcp_max_connections": 24000, "tls_max_connections": 24000})
+        self.host.allow("queue full")  # what the host says of a crowd that comes or goes at once; nothing is lost
         self.host.start()
         self.load = Load(os.path.join(TOP, "build", "load"))
 

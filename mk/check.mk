@@ -111,12 +111,16 @@ soak: deps-check
 	@$(MAKE) all bench-programs
 	@nice -n 5 $(PYTHON) tools/soak.py --seconds $(SOAK_SECONDS) --folder $(BUILD)/soak
 
+# The module without host and socket, compiled as the module is: the benchmark compares it with the floor.
+$(BUILD)/turns: test/unit/turns.c $(HEAPED) $(wildcard *.h test/unit/*.h) $(BUILD)/obj/flags
+	$(CC) $(MODULE_CFLAGS) -D_GNU_SOURCE -Wno-unused-parameter -Wno-format-truncation -Itest/unit @$(HOST_CFLAGS) -o $@ $(filter %.c,$^) $(MODULE_LIBS)
+
 # The benchmark: numbers, tables and pictures in build/bench. QUICK=1 measures the main rows in a few minutes, PARTS those
 # parts alone. make bench-doc puts what was measured into doc/performance.md.
 .PHONY: bench bench-doc
 bench:
 	@tools/deps.sh bench
-	@$(MAKE) all bench-programs
+	@$(MAKE) all bench-programs $(BUILD)/turns
 	@$(PYTHON) bench/bench.py $(if $(QUICK),--quick) --out $(BUILD)/bench $(PARTS)
 	@$(PYTHON) bench/report.py --numbers $(BUILD)/bench/numbers.json --pictures $(BUILD)/bench
 
