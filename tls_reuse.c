@@ -225,7 +225,7 @@ static bool hide_unsuitable(const struct dest_info *dst, struct target *g, const
 	return true;
 }
 
-/* Just before the host looks for the connection to send a message on. */
+/* Leads the host to a connection that suits the message to DST, or to a new one. */
 static void choose(struct dest_info *dst)
 {
 	struct tls_wish wish;
@@ -238,6 +238,7 @@ static void choose(struct dest_info *dst)
 	message.kept = false;
 }
 
+/* Just before the host looks for the connection to send a message on. */
 static int on_message_out(sr_event_param_t *event)
 {
 	struct dest_info *dst = event->dst;
@@ -276,7 +277,9 @@ static int on_message_sent(sr_event_param_t *event)
 		                  (unsigned)sent->data.len) < 0;
 	}
 	if (failed || message.kept)
-		LM_ERR("a message was not sent: no connection for its server_id and server_name could be opened\n");
+		LM_ERR(
+			"a message to %s port %u was not sent: no connection for its server_id and server_name could be opened\n",
+			ip_addr2a(&message.target.ip), message.target.port);
 	message.chosen = message.kept = false;
 	return 0;
 }
