@@ -189,7 +189,8 @@ static bool too_late(const struct tcp_connection *c, struct tls_connection *t)
 	return t->deadline_set;
 }
 
-static void log_deadline(const struct tls_connection *t)
+/* Logs and counts it once, whoever comes to it first: a read, the sweep, or the host's own timer. */
+static void log_deadline(struct tls_connection *t)
 {
 	bool message = t->phase == TLS_PHASE_ESTABLISHED;
 	char reason[REASON_SIZE];
@@ -198,6 +199,7 @@ static void log_deadline(const struct tls_connection *t)
 	         message ? message_seconds() : options()->handshake_timeout,
 	         message && options()->connection_timeout > 0 ? "connection_timeout" : "handshake_timeout");
 	log_failure(t, TLS_STAT_FAILED_TIMEOUT, message ? "reading" : "handshake", reason);
+	t->deadline_set = false;
 }
 
 /* ---- open and clean */
@@ -865,12 +867,13 @@ void tls_server_close(struct tcp_connection *c, int fd)
 {
 	struct tls_connection *t = c->extra_data;
 
-	if (t == NULL || (options()->send_close_notify == 0 && !t->peer_closed))
-		return;
 	/* A busy lock is no reason to keep tcp_main waiting: the notice is a courtesy. */
-	if (lock_try(&c->write_lock) != 0)
+	if (t == NULL || lock_try(&c->write_lock) != 0)
 		return;
-	say_goodbye(c, t, fd);
+	if (t->phase < TLS_PHASE_ESTABLISHED && too_late(c, t)) /* its timer may come before the sweep */
+		log_deadline(t);
+	if (options()->send_close_notify != 0 || t->peer_closed)
+		say_goodbye(c, t, fd);
 	lock_release(&c->write_lock);
 }
 

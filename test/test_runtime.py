@@ -145,6 +145,21 @@ def test_handshake_timeout(host):
     host.wait_log(re.escape("not finished within 1 s (handshake_timeout)"))
 
 
+def test_handshake_timeout_that_is_the_hosts_own(start_host, certs):
+    """As it is by default, 120 s both: the host's timer may close a silent connection before we look for those that are late."""
+    host = start_host(modparams={"tls": {"certificate": certs.server_ec.cert, "private_key": certs.server_ec.key, "handshake_timeout": 2}},
+                      settings={"tcp_connection_lifetime": 2})
+    silent = []
+    for _ in range(10):  # at any time between two looks, which are a second apart
+        silent.append(socket.create_connection(("127.0.0.1", host.port()), 20))
+        time.sleep(0.13)
+    for s in silent:
+        with s:
+            assert s.recv(1) == b"", "the server closes it"
+    wait_for(lambda: len(re.findall(re.escape("not finished within 2 s (handshake_timeout)"), host.log())) == 10, 20,
+             "a line for each")
+
+
 def test_every_worker_sees_it(host):
     """The level of messages about connections, in each of the four workers."""
     since = len(host.log())
