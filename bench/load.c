@@ -831,7 +831,7 @@ static bool run_talking(void)
 	return false;
 }
 
-/* Whether it is time to end; standing connections get two seconds for the replies that are under way. */
+/* Whether it is time to end; standing connections get --timeout for the replies that are under way. */
 static bool run_over(uint64_t now, uint64_t limit)
 {
 	static uint64_t ended;
@@ -842,7 +842,7 @@ static bool run_over(uint64_t now, uint64_t limit)
 		return true;
 	if (!ended)
 		ended = now;
-	return now > ended + 2 * SECOND || !run_talking();
+	return now > ended + opt.timeout * SECOND || !run_talking();
 }
 
 static void run_abandon(void)
