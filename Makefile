@@ -2,7 +2,7 @@
 #
 #   make              build tls.so for the installed host
 #   make run          a demonstration server with it, which proves itself with one request
-#   make check        all tests; make check-style and the like run one stage (CONTRIBUTING.md)
+#   make check        all tests; make check-style and the like run one stage (CONTRIBUTING.md); HOSTS=13: and their core in a Debian 13
 #   make fuzz         every fuzzer for FUZZ_SECONDS (60)
 #   make bench        speed and memory beside the packaged module, haproxy and OpenSSL alone; QUICK=1 for the main rows
 #   make bench-doc    put what was measured into doc/performance.md; make bench-programs builds the load generator and the like

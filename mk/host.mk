@@ -25,6 +25,9 @@ HOST_CFLAGS := $(HOST_DIR)/cflags
 $(HOST_CFLAGS): $(HOST_TREE) | preflight
 	@tools/host.sh headers $(HOST_DIR)
 
+.PHONY: host-headers
+host-headers: $(HOST_CFLAGS)
+
 # One clear line when the compiler, the OpenSSL headers or the host are missing or do not fit.
 .PHONY: preflight
 preflight:

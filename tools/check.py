@@ -1,11 +1,12 @@
 #!/usr/bin/python3
-"""Runs the stages of the tests that are named and counts: style, unit, asan, tsan, fuzz, server, deb. The last line of its output is
-`N passed, N failed, N skipped`. Something that could not be built or that died counts as failed. Ends with 0 when
-nothing failed and something passed."""
+"""Runs the stages of the tests that are named and counts: style, unit, asan, tsan, fuzz, server, deb, and debian-13 or the like, which
+is the core of "server" in another Debian system. The last line of its output is `N passed, N failed, N skipped`. Something that
+could not be built or that died counts as failed. Ends with 0 when nothing failed and something passed."""
 
 import glob
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ RESULTS = os.path.join("build", "check")
 UNIT_SECONDS = 2400  # for one program, and none takes a tenth of it on a machine of its own
 FUZZ_SECONDS = 10
 HANG_SECONDS = 60  # no input takes a hundredth of it
+SYSTEM_SECONDS = 600  # for another Debian system, from nothing, and the core of the tests in it
 LONGEST_FUNCTION = 100
 MAKE = ["make", "--no-print-directory", "-s", "-j2"]
 
@@ -263,6 +265,53 @@ def check_pytest(count, stage, targets, tests):
     count.add(count_junit(path, ended))
 
 
+def run_until(end, command, log):
+    """Runs a command, with all that it starts ended at `end` (by time.monotonic()); its output goes to the file `log`, too.
+    Returns (exit status, what it printed); None as the status when the time was over."""
+    with open(log, "wb") as out:
+        started = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+                                   start_new_session=True)
+        try:
+            status = started.wait(max(1, end - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            os.killpg(started.pid, signal.SIGKILL)
+            started.wait()
+            status = None
+    with open(log, encoding="utf-8", errors="replace") as told:
+        return status, told.read()
+
+
+def check_system(count, system):
+    """The core of the tests of the server in another Debian system (tools/check-hosts.sh), which is made for them below build. Where
+    there can be none, or not in time, that is skipped, and why is told: it depends on the machine and on the network."""
+    name, end = f"Debian {system}, the core", time.monotonic() + SYSTEM_SECONDS
+    if os.getuid() != 0:
+        return count.skip(name, "only root can make another system")
+    enter = ["tools/debian.sh", "run", system]
+    for step, command in (("deps", ["tools/deps.sh", "systems"]), ("system", ["tools/debian.sh", "make", system]),
+                          ("packages", [*enter, "tools/deps.sh", "core"]), ("headers", [*enter, "make", "-s", "host-headers"])):
+        status, output = run_until(end, command, f"{RESULTS}/debian-{system}-{step}.log")
+        if status is None:
+            run(["tools/debian.sh", "remove", system])  # half made as it is, it would not do for the next time
+            return count.skip(name, f"not ready within {SYSTEM_SECONDS} s")
+        if status:
+            return count.skip(name, f"can't be made here: {reason(output)}")
+    status, output = run_until(end, ["env", "CORE=1", "tools/check-hosts.sh", system], f"{RESULTS}/debian-{system}.log")
+    if status is None:
+        return count.skip(name, f"not done within {SYSTEM_SECONDS} s")
+    print("\n".join(output.splitlines()[-5:] if status == 0 else output.splitlines()), flush=True)
+    counts = re.findall(r"^(\d+) passed, (\d+) failed, (\d+) skipped$", output, re.M)
+    passed, failed, skipped = map(int, counts[-1] if counts else (0, 1, 0))
+    count.passed, count.failed, count.skipped = count.passed + passed, count.failed + failed, count.skipped + skipped
+    return None
+
+
+def reason(output):
+    """The line of a failed command's output that says why: the last one of our own tools, else the last one."""
+    lines = [line for line in output.splitlines() if line.strip()] or ["no word why"]
+    return next((line for line in reversed(lines) if line.startswith("tls: ")), lines[-1])
+
+
 STAGES = {
     "style": check_style,
     "unit": lambda count: check_unit_variant(count, "unit"),
@@ -276,16 +325,23 @@ STAGES = {
 }
 
 
+def stage(name):
+    """What to call for the stage of that name; None when there is none."""
+    if name.startswith("debian-"):
+        return lambda count: check_system(count, name.removeprefix("debian-"))
+    return STAGES.get(name)
+
+
 def main(names):
-    if not names or not set(names) <= set(STAGES):
-        print(f"usage: check.py {'|'.join(STAGES)} ...", file=sys.stderr)
+    if not names or not all(map(stage, names)):
+        print(f"usage: check.py {'|'.join(STAGES)}|debian-SYSTEM ...", file=sys.stderr)
         return 2
     os.chdir(TOP)
     os.makedirs(RESULTS, exist_ok=True)
     total = Count()
     for name in names:
         print(f"== {name}", flush=True)
-        STAGES[name](total)
+        stage(name)(total)
     print(total, flush=True)
     return 0 if total.passed and not total.failed else 1
 
