@@ -297,7 +297,8 @@ static void set_options(SSL_CTX *ctx)
 /*
  * Sessions are resumed only in the domain in which they began and, where certificates of clients count, only
  * while its context is the same: a ticket must not outlive a revocation. Nor may one for a compressed
- * connection come back to where compression is no longer allowed: OpenSSL would end the handshake.
+ * connection come back to where compression is no longer allowed: OpenSSL would end the handshake. Sections of
+ * one name may differ in the mode alone, which D's name does not tell.
  */
 static int use_sessions(const struct builder *b, struct tls_domain *d)
 {
@@ -305,9 +306,9 @@ static int use_sessions(const struct builder *b, struct tls_domain *d)
 	int result = -1;
 
 	(void)b;
-	if (asprintf(&identity, "%d|%d|%s|%s",
+	if (asprintf(&identity, "%d|%d|%d|%s|%s",
 	             d->verify_mode != SSL_VERIFY_NONE ? tls_generation_number(d->generation) : 0,
-	             tls_compress_allowed(d->ctx), d->name,
+	             tls_compress_allowed(d->ctx), (int)d->server_name_mode, d->name,
 	             options->session_id != NULL ? options->session_id : "") < 0)
 		return -1;
 	if (tls_session_context(identity, d->session_context) == 0)

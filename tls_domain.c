@@ -358,8 +358,11 @@ static const struct tls_domain *counterpart(struct tls_generation *previous, con
 
 	if (previous == NULL)
 		return NULL;
-	old = lookup(previous, d->role, d->kind, &d->address, name, strlen(name), NO_MODE);
-	return old != NULL && strcmp(old->name, d->name) == 0 ? old : NULL;
+	old = previous->buckets[hash_section(d->role, d->kind, &d->address, name, strlen(name)) &
+	                        previous->bucket_mask];
+	while (old != NULL && (strcmp(old->name, d->name) != 0 || old->server_name_mode != d->server_name_mode))
+		old = old->next_in_bucket;
+	return old;
 }
 
 static struct tls_generation *new_generation(int count, struct tls_generation *previous)

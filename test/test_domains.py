@@ -416,6 +416,21 @@ def test_session_with_a_certificate_that_is_good_elsewhere(full, certs, version)
     assert refusal(full["lax"].port(), revoked, "revoking.test", session) is not None
 
 
+@BOTH
+@pytest.mark.parametrize("other, asked", [(2, "x.same.test"), (1, "x.same.test"), (0, "same.test")])
+def test_session_stays_among_sections_of_one_name(start_host, certs, pairs, version, other, asked):
+    """Sections may differ in server_name_mode alone: what one lets in without a certificate is no way into the other."""
+    lax = section("server:any", pairs["lax"], server_name="same.test", server_name_mode=other, verify_client="optional_no_ca")
+    strict = section("server:any", pairs["strict"], server_name="same.test", server_name_mode=0 if other else 2,
+                     verify_client="on", ca_list=certs.ca.cert)
+    host = start_host(script=SCRIPT, tls_cfg=section("server:default", pairs["default"]) + lax + strict)
+    context, way_in = client_context(version), "x.same.test" if asked == "same.test" else "same.test"
+    session = session_of(host, context, asked)
+    assert refusal(host.port(), context, way_in, session) is not None
+    host.rpc("tls.reload")
+    assert resumed(host, context, asked, session), "a reload that changes nothing ends sessions"
+
+
 # -- two certificates ---------------------------------------------------------------------------------------------------
 
 @pytest.fixture(scope="module")
