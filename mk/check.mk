@@ -19,6 +19,7 @@ check-style check-unit check-asan check-tsan check-fuzz check-server: check-%: d
 # "make check HOSTS=13" runs only the core there, after all tests here, and where such a system can't be made it skips that.
 .PHONY: check-hosts
 check-hosts:
+	@tools/deps.sh systems
 	@STAGES="$(STAGES)" tools/check-hosts.sh $(or $(HOSTS),13 testing)
 
 # The Debian package in other systems, as root: DEB_SYSTEMS says which.

@@ -36,9 +36,9 @@ suite_of() {
 preflight() {
 	local program
 	[ "$(id -u)" = 0 ] || die "making and entering another Debian system needs root: run this as root"
-	for program in apt-get debootstrap unshare chroot "$KEYRING"; do
+	for program in apt-get debootstrap rsync unshare chroot "$KEYRING"; do
 		command -v "$program" >/dev/null || [ -f "$program" ] ||
-			die "$program is missing: apt-get install debootstrap debian-archive-keyring"
+			die "$program is missing: apt-get install debootstrap debian-archive-keyring rsync"
 	done
 	unshare --mount --pid --fork true 2>/dev/null ||
 		die "no new namespaces here (unshare --mount --pid fails): a container needs the right to make them"
@@ -108,13 +108,12 @@ make_system() {
 	mv "$root.part" "$root"
 }
 
-# Copies the folder $1 to $2, but for what is built there; what was built in the copy stays.
+# Copies the folder $1 to $2, but for what is built there; what was built in the copy stays. A file that is not what it was
+# is as old as its copy, so that make sees it: here it may be older than what was built of the one before.
 copy_tree() {
-	local from=$1 to=$2
-	mkdir -p "$to"
-	find "$to" -mindepth 1 -maxdepth 1 ! -name build ! -name tls.so -exec rm -rf {} +
-	tar -C "$from" --exclude=./build --exclude=./.git --exclude=./tls.so --exclude=__pycache__ -cf - . |
-		tar -C "$to" -xf - --no-same-owner
+	mkdir -p "$2"
+	rsync --recursive --links --perms --checksum --delete --exclude=/build --exclude=/.git --exclude=/tls.so \
+		--exclude=__pycache__ "$1/" "$2"
 }
 
 # Mounts a layer over the system $1, which takes all changes, and prints where.

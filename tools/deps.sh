@@ -14,7 +14,7 @@ set -euo pipefail
 RUN="make gcc libc6-dev libssl-dev zlib1g-dev netbase kamailio openssl python3"
 DEB="debhelper"
 PACKAGE="$DEB lintian python3-pytest python3-pytest-timeout python3-cryptography kamailio-tls-modules"
-SYSTEMS="debootstrap debian-archive-keyring piuparts"
+SYSTEMS="debootstrap debian-archive-keyring piuparts rsync"
 CORE="python3-pytest python3-pytest-timeout python3-cryptography gnutls-bin sip-tester curl procps binutils
 	kamailio-tls-modules kamailio-websocket-modules kamailio-extra-modules kamailio-utils-modules"
 CHECK="$PACKAGE $CORE libcmocka-dev cppcheck clang clang-format libclang-rt-dev valgrind
