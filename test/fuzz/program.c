@@ -384,11 +384,13 @@ static void choose_settings(uint8_t choice, uint8_t more)
 		ends_server_name = next_name();
 }
 
-/* Makes the ends; false: the module refuses a script's name that is none. */
+/* Makes the ends. False when the module refuses: a name of the script that is none, or the connection; it says which. */
 static bool open_ends(SSL_CTX *peer, bool server)
 {
-	if (!ends_open(&run.ends, server ? NULL : peer, server ? peer : NULL))
+	if (!ends_open(&run.ends, server ? NULL : peer, server ? peer : NULL)) {
+		fputs(fake_host_log(), stderr);
 		return false;
+	}
 	run.ours = server ? &run.ends.server : &run.ends.client;
 	run.peer = server ? &run.ends.client : &run.ends.server;
 	run.to_us = server ? &run.ends.to_server : &run.ends.to_client;
@@ -475,6 +477,7 @@ static void run_once(const uint8_t *data, size_t size, bool server)
 	ends_close(&run.ends);
 	fake_memory_fail_at(0, false);
 	fake_memory_pretend_left(0);
+	fake_host_pass(2); /* who had no memory refuses the next one for a second */
 	check_log();
 	REQUIRE(tls_list_count() == 0);
 	REQUIRE(tls_queue_total() == 0);
