@@ -675,7 +675,7 @@ struct tls_generation;
  * `connections`.
  */
 struct tls_domain {
-	struct tls_domain *next_in_bucket, *next_by_id;
+	struct tls_domain *next_in_bucket, *next_by_id, *next_at_place;
 	struct tls_generation *generation;
 	enum tls_role role;
 	enum tls_section_kind kind;
@@ -708,8 +708,9 @@ struct tls_domain_use {
 /* What the hooks need to choose a domain. */
 struct tls_domain_query {
 	enum tls_role role;
-	struct tls_address address;
-	const char *server_name; /* not NUL-terminated, NULL: none */
+	struct tls_address address; /* ours when accepting, the peer's when connecting */
+	struct tls_address own;     /* ours when connecting, family 0: not known */
+	const char *server_name;    /* not NUL-terminated, NULL: none */
 	size_t server_name_length;
 	const char *server_id; /* NULL: none */
 };

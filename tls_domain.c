@@ -26,6 +26,7 @@ struct tls_generation {
 	struct tls_domain *domains;     /* COUNT of them */
 	struct tls_domain *defaults[2]; /* by role */
 	struct tls_domain **ids;        /* as many, by profile */
+	struct tls_domain **places;     /* as many, by role and address: those with a name */
 	struct tls_domain **buckets;    /* by role, address and name, or by profile */
 	unsigned bucket_mask;
 };
@@ -121,22 +122,38 @@ static struct tls_domain *lookup_id(struct tls_generation *g, enum tls_role role
 	return d;
 }
 
-/* Where a section may stand, from the most particular: this address and port, this address, any. */
-static int candidates(const struct tls_domain_query *q, struct tls_address out[2])
+/*
+ * The section with a name that stands for exactly this address, of several the one that is last in the file;
+ * NULL: none.
+ */
+static struct tls_domain *lookup_place(struct tls_generation *g, enum tls_role role,
+                                       const struct tls_address *a)
 {
-	if (q->address.family == 0)
-		return 0;
-	out[0] = q->address;
-	out[1] = q->address;
-	out[1].port = 0;
-	return 2;
+	uint32_t h = hash_section(role, TLS_SECTION_ADDRESS, a, "", 0);
+	struct tls_domain *d = g->places[h & g->bucket_mask];
+
+	while (d != NULL && (d->role != role || !same_address(&d->address, a)))
+		d = d->next_at_place;
+	return d;
+}
+
+#define CANDIDATES 4
+
+/* Adds A with its port, and then without, to the N addresses in OUT; returns how many there are. */
+static int add_candidates(const struct tls_address *a, struct tls_address *out, int n)
+{
+	if (a->family == 0)
+		return n;
+	out[n] = out[n + 1] = *a;
+	out[n + 1].port = 0;
+	return n + 2;
 }
 
 static struct tls_domain *find_by_name(struct tls_generation *g, const struct tls_domain_query *q,
                                        const char *name, size_t length)
 {
-	struct tls_address at[2];
-	int n = candidates(q, at);
+	struct tls_address at[CANDIDATES];
+	int n = add_candidates(&q->own, at, add_candidates(&q->address, at, 0));
 	struct tls_domain *d = NULL;
 
 	for (int i = 0; i < n && d == NULL; i++)
@@ -144,14 +161,27 @@ static struct tls_domain *find_by_name(struct tls_generation *g, const struct tl
 	return d != NULL ? d : lookup_name(g, q->role, TLS_SECTION_ANY, NULL, name, length);
 }
 
-static struct tls_domain *find_nameless(struct tls_generation *g, const struct tls_domain_query *q)
+/* By address A alone. A section with a name is for who asks for none, too, where there is none without. */
+static struct tls_domain *find_place(struct tls_generation *g, const struct tls_domain_query *q,
+                                     const struct tls_address *a)
 {
-	struct tls_address at[2];
-	int n = candidates(q, at);
+	struct tls_address at[CANDIDATES];
+	int n = add_candidates(a, at, 0);
 	struct tls_domain *d = NULL;
 
 	for (int i = 0; i < n && d == NULL; i++)
 		d = lookup(g, q->role, TLS_SECTION_ADDRESS, &at[i], "", 0, NO_MODE);
+	for (int i = 0; i < n && d == NULL && q->server_name == NULL; i++)
+		d = lookup_place(g, q->role, &at[i]);
+	return d;
+}
+
+static struct tls_domain *find_nameless(struct tls_generation *g, const struct tls_domain_query *q)
+{
+	struct tls_domain *d = find_place(g, q, &q->address);
+
+	if (d == NULL)
+		d = find_place(g, q, &q->own);
 	return d != NULL ? d : lookup(g, q->role, TLS_SECTION_ANY, NULL, "", 0, NO_MODE);
 }
 
@@ -343,11 +373,16 @@ static void index_domain(struct tls_generation *g, struct tls_domain *d)
 	bucket = &g->buckets[hash_section(d->role, d->kind, &d->address, name, strlen(name)) & g->bucket_mask];
 	d->next_in_bucket = *bucket;
 	*bucket = d;
-	if (d->server_id == NULL)
-		return;
-	bucket = &g->ids[hash_bytes(HASH_SEED, d->server_id, strlen(d->server_id)) & g->bucket_mask];
-	d->next_by_id = *bucket;
-	*bucket = d;
+	if (d->server_id != NULL) {
+		bucket = &g->ids[hash_bytes(HASH_SEED, d->server_id, strlen(d->server_id)) & g->bucket_mask];
+		d->next_by_id = *bucket;
+		*bucket = d;
+	}
+	if (d->kind == TLS_SECTION_ADDRESS && d->server_name != NULL) {
+		bucket = &g->places[hash_section(d->role, d->kind, &d->address, "", 0) & g->bucket_mask];
+		d->next_at_place = *bucket;
+		*bucket = d;
+	}
 }
 
 /* The domain of PREVIOUS that D would replace, NULL: none. */
@@ -379,7 +414,8 @@ static struct tls_generation *new_generation(int count, struct tls_generation *p
 	g->domains = tls_shared_alloc((size_t)count * sizeof(*g->domains));
 	g->buckets = tls_shared_alloc(buckets * sizeof(*g->buckets));
 	g->ids = tls_shared_alloc(buckets * sizeof(*g->ids));
-	if (g->store != NULL && g->domains != NULL && g->buckets != NULL && g->ids != NULL)
+	g->places = tls_shared_alloc(buckets * sizeof(*g->places));
+	if (g->store != NULL && g->domains != NULL && g->buckets != NULL && g->ids != NULL && g->places != NULL)
 		return g;
 	tls_generation_discard(g);
 	return NULL;
@@ -502,6 +538,7 @@ void tls_generation_discard(struct tls_generation *g)
 	tls_shared_free(g->domains);
 	tls_shared_free(g->buckets);
 	tls_shared_free(g->ids);
+	tls_shared_free(g->places);
 	tls_shared_free(g);
 }
 

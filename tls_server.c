@@ -388,15 +388,17 @@ void tls_server_clean(struct tcp_connection *c)
 
 /* ---- from the first byte to the handshake's end */
 
-/* The side of the connection by which a domain is chosen: ours when accepting, the peer's when connecting. */
+/*
+ * The side of the connection by which a domain is chosen: ours when accepting, the peer's when connecting;
+ * where no section stands for that, ours too, as older configurations mean it.
+ */
 static void choose_domain(const struct tcp_connection *c, struct tls_connection *t)
 {
 	struct tls_domain_query q = {.role = t->role, .server_id = t->server_id, .server_name = t->server_name};
 	bool named;
 
-	if (t->role == TLS_SERVER)
-		host_address(&c->rcv.dst_ip, c->rcv.dst_port, &q.address);
-	else
+	host_address(&c->rcv.dst_ip, c->rcv.dst_port, t->role == TLS_SERVER ? &q.address : &q.own);
+	if (t->role == TLS_CLIENT)
 		host_address(&c->rcv.src_ip, c->rcv.src_port, &q.address);
 	q.server_name_length = t->server_name != NULL ? strlen(t->server_name) : 0;
 	t->use.address = q.address;

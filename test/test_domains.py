@@ -62,9 +62,9 @@ def served(pairs, port, asked, address="127.0.0.1", version=None):
         return pairs.label(shown(client).serial_number)
 
 
-def refusal(port, context, asked, session=None):
+def refusal(port, context, asked, session=None, address="127.0.0.1"):
     """Why the server refuses a client; None if it serves it. TLS 1.3 tells after the client's handshake."""
-    client = Client(port, context, server_name=asked, session=session)
+    client = Client(port, context, server_name=asked, session=session, address=address)
     try:
         client.handshake()
         client.send(sip.request())
@@ -159,6 +159,34 @@ def test_section_name_with_a_final_dot(start_host, pairs):
     host = start_host(script=SCRIPT, tls_cfg=section("server:default", pairs["default"])
                       + section("server:any", pairs["exact"], server_name="x.test."))
     assert [served(pairs, host.port(), asked) for asked in ("x.test", "x.test.")] == ["exact", "exact"]
+
+
+@pytest.fixture(scope="module")
+def placed(module_host, certs, pairs):
+    """Strict sections with a name for an address, as the packaged module's users have them, and a lax default one."""
+    rules = one_of(certs)
+    host = module_host.make(listen=(UDP, TLS, f"tls:{SIDE}"), script=SCRIPT)
+    at = [f"server:127.0.0.1:{host.port()}", "server:127.0.0.1:0", f"server:{SIDE}"]
+    rows = [(at[0], "port1", "one.test"), (at[0], "port2", "two.test"), (at[1], "address", "three.test"),
+            (at[2], "side", "side.test"), ("server:any", "anywhere", "anywhere.test")]
+    host.tls_cfg = section("server:default", pairs["default"]) + "".join(
+        section(head, pairs[label], server_name=server_name, **rules) for head, label, server_name in rows)
+    yield host.start()
+    host.check_alive()
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+@pytest.mark.parametrize("address, label", [("127.0.0.1", "port2"), (SIDE, "side")])
+def test_section_of_an_address_serves_who_asks_for_no_name(placed, certs, pairs, address, label, version):
+    """With all its rules, though it has a name: the address alone would have fitted. The last one of several does."""
+    port = placed.port(f"tls:{address}")
+    with connect(port, version, pair=certs.client_good, server_name=None, address=address) as client:
+        assert client.ask().start.endswith("Verified") and pairs.label(shown(client).serial_number) == label
+    assert refusal(port, client_context(version), None, address=address) is not None
+
+
+def test_section_of_an_address_is_not_for_other_names(placed, pairs):
+    assert served(pairs, placed.port(), "elsewhere.test") == "default"
 
 
 @pytest.mark.parametrize("asked", ["a" * 63 + ".example.org", ".".join(["a"] * 121) + ".example.org",

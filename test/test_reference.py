@@ -236,7 +236,7 @@ server_name = default.test
 [client:any]
 server_name = profile.test
 server_id = profile
-[client:127.0.0.1]
+[client:127.0.0.9]
 server_name = byname.test
 server_id = other
 """

@@ -266,6 +266,21 @@ def test_choice_in_a_tls_worker_is_forgotten(host, peer):
     assert seen(target) == ("default", None)
 
 
+def test_section_of_an_address(start_host, certs, peer):
+    """The other side's, also when the section has a name; else our own end's, as the packaged module means it."""
+    who = {n: certs.client("profile-" + n) for n in ("default", "theirs", "own")}
+    text = (f"[server:default]\n{certs.server_ec.section()}\n[client:default]\n{who['default'].section()}\n"
+            f"[client:127.0.0.5]\n{who['theirs'].section(server_name='five.test')}\n"
+            f"[client:127.0.0.1:0]\n{who['own'].section()}\n")
+    host = start_host(listen=(UDP, TLS), script=CHOOSE, modules=["tm.so", "corex.so"], tls_cfg=text,
+                      modparams={"tm": TM, "tls": {"xavp_cfg": "out"}})
+    with UdpClient(host.port(UDP)) as client:
+        for address, section in (("127.0.0.5", ("theirs", "five.test")), ("127.0.0.6", ("own", None))):
+            target = peer(address=address)
+            assert client.ask(headers=to(target)).status == 200
+            assert seen(target) == section
+
+
 def test_id_is_for_one_connection(udp, peer):
     """Two branches, two connections: the function's id counts for the first; an xavp counts for the message."""
     for kind, expected in (("id", ["default", "one"]), ("xid", ["one", "one"])):
