@@ -859,6 +859,7 @@ int tls_server_encode(struct tcp_connection *c, const char **pbuf, unsigned *ple
 	if ((unsigned)done < size) {
 		*rest_buf = bytes + done;
 		*rest_len = size - (unsigned)done;
+		send_flags->f &= (unsigned short)~SND_F_CON_CLOSE; /* to be closed behind the last part only */
 	}
 	return (int)*plen;
 }

@@ -247,6 +247,39 @@ def test_replies_larger_than_the_socket_takes(host):
             assert answer.body == body
 
 
+# A socket that takes a large piece whole, of the next one a half, and then all there is again.
+TAKES_A_HALF = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stddef.h>
+#include <sys/socket.h>
+
+ssize_t send(int fd, const void *bytes, size_t size, int flags)
+{
+	static ssize_t (*real)(int, const void *, size_t, int);
+	static int large;
+
+	if (real == NULL)
+		real = (ssize_t (*)(int, const void *, size_t, int))dlsym(RTLD_NEXT, "send");
+	return real(fd, bytes, size > 30000 && ++large == 2 ? size / 2 : size, flags);
+}
+"""
+
+
+def test_last_reply_that_the_socket_takes_in_pieces(start_host, certs, tmp_path):
+    """A large reply behind which the script wants the connection closed: not before all of it is sent."""
+    need_messages_of(110500)
+    source, library = tmp_path / "half.c", tmp_path / "half.so"
+    source.write_text(TAKES_A_HALF)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    host = start_host(modparams=certs.server_ec.params(), settings=BIG, pkg_mb=16, env={"LD_PRELOAD": str(library)},
+                      script=ECHO.replace("request_route {", "request_route {\n\tset_reply_close();", 1))
+    with connect(host.port()) as client:
+        body = b"x" * 110000
+        assert client.ask(method="MESSAGE", body=body, headers=["Content-Type: text/plain"]).body == body
+        assert client.closed_by_server(20)
+
+
 @pytest.mark.parametrize("step", [1, 2, 7, 100])
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 def test_any_fragmentation(host, version, step):
