@@ -163,20 +163,32 @@ static bool mid_message(const struct tcp_connection *c, const struct tls_connect
 }
 
 /*
- * Starts, keeps or ends the deadline of the message that is under way as this read begins. When the host has
- * taken a message out of its buffer since the last one, it is another message. A peer that drips cannot make
- * that happen.
+ * Whether the host has taken a message out of its buffer since the last read: what is under way now is
+ * another one. A peer that drips cannot make that happen.
  */
+static bool message_taken(const struct tcp_connection *c, const struct tls_connection *t)
+{
+	return (unsigned)(c->req.pos - c->req.buf) < t->held;
+}
+
+/* Starts, keeps or ends the deadline of the message that is under way as this read begins. */
 static void watch_message(const struct tcp_connection *c, struct tls_connection *t)
 {
-	bool taken = (unsigned)(c->req.pos - c->req.buf) < t->held;
-
 	if (t->phase != TLS_PHASE_ESTABLISHED)
 		return;
 	if (!mid_message(c, t))
 		t->deadline_set = false;
-	else if (!t->deadline_set || taken)
+	else if (!t->deadline_set || message_taken(c, t))
 		set_deadline(t, message_seconds());
+}
+
+/*
+ * Whether the message that the deadline is about is complete: nothing has begun, or the host has taken it, or
+ * is at work on it, however long that lasts.
+ */
+static bool message_over(const struct tcp_connection *c, const struct tls_connection *t)
+{
+	return TCP_REQ_COMPLETE(&c->req) || message_taken(c, t) || !mid_message(c, t);
 }
 
 /* Whether T's deadline has passed. One that was about a message whose end has come meanwhile is over. */
@@ -184,7 +196,7 @@ static bool too_late(const struct tcp_connection *c, struct tls_connection *t)
 {
 	if (!t->deadline_set || !past(t->deadline, get_ticks_raw()))
 		return false;
-	if (t->phase == TLS_PHASE_ESTABLISHED && !mid_message(c, t))
+	if (t->phase == TLS_PHASE_ESTABLISHED && message_over(c, t))
 		t->deadline_set = false;
 	return t->deadline_set;
 }

@@ -34,6 +34,41 @@ def test_finished_message_has_no_deadline(start_host, certs, split):
     assert "not finished within" not in host.log()
 
 
+SLOW = """
+request_route {
+	if (method == "MESSAGE") {
+		sleep("4");
+	}
+	sl_send_reply("200", "OK");
+	exit;
+}
+"""
+
+
+@pytest.mark.parametrize("behind", ["nothing", "half a message", "half a record"])
+def test_script_may_take_longer_than_a_message(start_host, certs, behind):
+    """A message in two records is complete, and the script is at work on it for longer than a message may take to come."""
+    host = start_host(modparams=certs.server_ec.params(connection_timeout=1), modules=["cfgutils.so"], script=SLOW)
+    request, second = sip.request(method="MESSAGE", size=3000), sip.request(size=1000)
+    with connect(host.port()) as client:
+        client.send(request[:1500])
+        wait_for(lambda: host.rpc("stats.get_statistics", "bytes_received")[0].endswith("= 1500"), what="the first half")
+        client.tls.write(request[1500:] + (second[:500] if behind == "half a message" else b""))
+        if behind == "half a record":
+            client.tls.write(second)
+        data = client.pull()
+        now = len(data) - (500 if behind == "half a record" else 0)
+        client.push(data[:now])
+        assert client.final().status == 200
+        if behind != "nothing":
+            assert not client.closed_by_server(2), "the time of the first message is counted for the second"
+            client.push(data[now:])
+            if behind == "half a message":
+                client.send(second[500:])
+            assert client.final().status == 200
+    assert "not finished within" not in host.log()
+
+
 def test_busy_stream_is_not_one_long_message(start_host, certs):
     """Every read begins in the middle of a message, for three times as long as one message may take."""
     host = start_host(modparams=certs.server_ec.params(connection_timeout=4), tcp_children=2, script=SIMPLE,
