@@ -201,17 +201,24 @@ static bool too_late(const struct tcp_connection *c, struct tls_connection *t)
 	return t->deadline_set;
 }
 
-/* Logs and counts it once, whoever comes to it first: a read, the sweep, or the host's own timer. */
+/* Logs and counts that T was not done within so many seconds, as the setting NAME says. */
+static void log_late(struct tls_connection *t, int seconds, const char *name)
+{
+	char reason[REASON_SIZE];
+
+	snprintf(reason, sizeof(reason), "not finished within %d s (%s)", seconds, name);
+	log_failure(t, TLS_STAT_FAILED_TIMEOUT, t->phase == TLS_PHASE_ESTABLISHED ? "reading" : "handshake",
+	            reason);
+	t->deadline_set = false;
+}
+
+/* The same for a deadline; once, whoever comes to it first: a read, the sweep, or the host's own timer. */
 static void log_deadline(struct tls_connection *t)
 {
 	bool message = t->phase == TLS_PHASE_ESTABLISHED;
-	char reason[REASON_SIZE];
 
-	snprintf(reason, sizeof(reason), "not finished within %d s (%s)",
-	         message ? message_seconds() : options()->handshake_timeout,
+	log_late(t, message ? message_seconds() : options()->handshake_timeout,
 	         message && options()->connection_timeout > 0 ? "connection_timeout" : "handshake_timeout");
-	log_failure(t, TLS_STAT_FAILED_TIMEOUT, message ? "reading" : "handshake", reason);
-	t->deadline_set = false;
 }
 
 /* ---- open and clean */
@@ -563,12 +570,13 @@ static int go_on(struct tcp_connection *c, struct tls_connection *t)
  * The peer has reset the connection, or the network has. The host logs that, but not what it means for a
  * handshake.
  */
-static void note_break(const struct tls_connection *t)
+static void note_break(struct tls_connection *t)
 {
 	if (t->phase == TLS_PHASE_HANDSHAKE)
 		log_failure(t, TLS_STAT_FAILED_PEER_CLOSED, "handshake", "the connection broke");
 	else if (t->phase == TLS_PHASE_ESTABLISHED)
 		tls_stats_add(TLS_STAT_BROKEN, 1);
+	t->phase = TLS_PHASE_CLOSED;
 }
 
 /*
@@ -694,11 +702,13 @@ static void set_read_flags(struct tcp_connection *c, struct tls_connection *t, b
 }
 
 /* The peer has gone in the middle of its handshake: that is worth a line, a port scan is not. */
-static void note_early_end(const struct tcp_connection *c, const struct tls_connection *t)
+static void note_early_end(const struct tcp_connection *c, struct tls_connection *t)
 {
-	if (c->state == S_CONN_EOF && t->phase == TLS_PHASE_HANDSHAKE)
-		log_failure(t, TLS_STAT_FAILED_PEER_CLOSED, "handshake",
-		            "the peer closed the connection before it was finished");
+	if (c->state != S_CONN_EOF || t->phase != TLS_PHASE_HANDSHAKE)
+		return;
+	log_failure(t, TLS_STAT_FAILED_PEER_CLOSED, "handshake",
+	            "the peer closed the connection before it was finished");
+	t->phase = TLS_PHASE_CLOSED;
 }
 
 /*
@@ -878,6 +888,16 @@ int tls_server_encode(struct tcp_connection *c, const char **pbuf, unsigned *ple
 
 /* ---- close */
 
+/*
+ * Whether the host's timer closes T, which we have opened: until the peer's first byte it counts its own
+ * tcp_connection_lifetime, and that may be shorter than handshake_timeout.
+ */
+static bool outlived(const struct tls_connection *t)
+{
+	return t->role == TLS_CLIENT && t->phase == TLS_PHASE_HANDSHAKE && t->deadline_set &&
+	       past(t->started + cfg_get(tcp, tcp_cfg, con_lifetime), get_ticks_raw());
+}
+
 void tls_server_close(struct tcp_connection *c, int fd)
 {
 	struct tls_connection *t = c->extra_data;
@@ -887,6 +907,8 @@ void tls_server_close(struct tcp_connection *c, int fd)
 		return;
 	if (t->phase < TLS_PHASE_ESTABLISHED && too_late(c, t)) /* its timer may come before the sweep */
 		log_deadline(t);
+	else if (outlived(t))
+		log_late(t, (int)TICKS_TO_S(cfg_get(tcp, tcp_cfg, con_lifetime)), "tcp_connection_lifetime");
 	if (options()->send_close_notify != 0 || t->peer_closed)
 		say_goodbye(c, t, fd);
 	lock_release(&c->write_lock);

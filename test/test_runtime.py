@@ -160,6 +160,30 @@ def test_handshake_timeout_that_is_the_hosts_own(start_host, certs):
              "a line for each")
 
 
+@pytest.mark.parametrize("how, line", [("silent", "not finished within 2 s (tcp_connection_lifetime)"),
+                                       ("late", "the peer closed the connection before it was finished")])
+def test_outgoing_handshake_and_the_hosts_own_time(start_host, certs, how, line):
+    """Until the peer's first byte the host gives a connection of ours its own time, here the shorter one."""
+    host = start_host(listen=("udp:127.0.0.1", "tls:127.0.0.1"), modparams=certs.server_ec.params(handshake_timeout=60),
+                      settings={"tcp_connection_lifetime": 2}, script=relay_script())
+    with socket.create_server(("127.0.0.1", 0)) as listener, UdpClient(host.port("udp:127.0.0.1")) as udp:
+        began, port = time.monotonic(), listener.getsockname()[1]
+        udp.send(headers=[f"X-Target: sip:peer@127.0.0.1:{port};transport=tls"])
+        with listener.accept()[0] as sock:
+            sock.settimeout(20)
+            if how == "late":  # from its first byte on it has handshake_timeout
+                sock.recv(4096)
+                sock.sendall(b"\x16\x03\x03")
+                wait_for(lambda: time.monotonic() - began > 4, what="the end of the host's time")
+                assert host.open_to(port)
+                sock.shutdown(socket.SHUT_WR)
+            while sock.recv(4096):
+                pass
+        host.wait_log(re.escape(line))
+        wait_for(lambda: not host.open_to(port), what="the end of the connection")
+    assert len(re.findall("TLS handshake failed", host.log())) == 1
+
+
 def test_every_worker_sees_it(host):
     """The level of messages about connections, in each of the four workers."""
     since = len(host.log())
