@@ -483,43 +483,50 @@ static int *set_line(const struct tls_section *section, const struct tls_setting
 	return &section->set_lines[row - tls_settings_table];
 }
 
-/*
- * Gives the switch NAME the VALUE that verify_client stands for; a section that asks for something else is
- * told so.
- */
-static void override(struct tls_section *section, const char *name, bool value, struct tls_report *r)
+/* What verify_client makes of a switch. */
+enum effect { SWITCHED_OFF, SWITCHED_ON, AS_SET };
+
+/* Puts the switch NAME as verify_client wants it; a section that asks for something else is told which one counts. */
+static void settle_switch(struct tls_section *section, const char *name, enum effect effect,
+                          struct tls_report *r)
 {
 	const struct tls_setting *row = tls_setting_find(name, TLS_OF_DOMAIN);
 	const struct tls_setting *word = tls_setting_find("verify_client", TLS_OF_DOMAIN);
+	int *value = number_in(row, &section->settings), line = *set_line(section, word);
 	struct spot at = {r, section->file, *set_line(section, row), name};
 
-	if (at.line != 0 && *number_in(row, &section->settings) != (int)value)
-		say(&at, TLS_WARNING, "verify_client in line %d overrides this; remove one of the two",
-		    *set_line(section, word));
-	*number_in(row, &section->settings) = value;
+	if (at.line != 0 && effect == AS_SET && *value > 0)
+		say(&at, TLS_WARNING, "counts, whatever verify_client in line %d says; remove one of the two", line);
+	else if (at.line != 0 && effect != AS_SET && *value != (int)effect)
+		say(&at, TLS_WARNING, "verify_client in line %d overrides this; remove one of the two", line);
+	if (effect != AS_SET)
+		*value = (int)effect;
 }
 
-/* verify_client in the two words that it stands for. */
+/*
+ * verify_client in the two words that it stands for. It does not take back what they ask for, as in older
+ * configurations, but that a client's certificate must verify.
+ */
 static void settle_verify_client(struct tls_section *section, struct tls_report *r)
 {
+	static const struct {
+		enum effect verify, require;
+	} effects[] = {
+		[TLS_VERIFY_CLIENT_OFF] = {AS_SET, AS_SET},
+		[TLS_VERIFY_CLIENT_ON] = {SWITCHED_ON, SWITCHED_ON},
+		[TLS_VERIFY_CLIENT_OPTIONAL] = {SWITCHED_ON, AS_SET},
+		[TLS_VERIFY_CLIENT_OPTIONAL_NO_CA] = {SWITCHED_OFF, AS_SET},
+	};
 	int word = section->settings.verify_client;
+	enum effect verify;
 
 	if (word == TLS_VERIFY_CLIENT_UNSET)
 		return;
-	if (section->role == TLS_CLIENT) {
-		struct spot at = {r, section->file,
-		                  *set_line(section, tls_setting_find("verify_client", TLS_OF_DOMAIN)),
-		                  "verify_client"};
-
-		if (section->file != NULL)
-			say(&at, TLS_WARNING,
-			    "is about clients, and has no effect in a client section: servers are verified "
-			    "with verify_certificate");
-		return;
-	}
-	override(section, "verify_certificate",
-	         word == TLS_VERIFY_CLIENT_ON || word == TLS_VERIFY_CLIENT_OPTIONAL, r);
-	override(section, "require_certificate", word == TLS_VERIFY_CLIENT_ON, r);
+	verify = effects[word].verify;
+	if (section->role == TLS_CLIENT && verify == SWITCHED_OFF)
+		verify = AS_SET;
+	settle_switch(section, "verify_certificate", verify, r);
+	settle_switch(section, "require_certificate", effects[word].require, r);
 }
 
 static void settle_verify_name(const struct tls_section *section, struct tls_report *r)

@@ -240,17 +240,12 @@ static int use_pairs(const struct builder *b, struct tls_domain *d)
 	return failed;
 }
 
+/* The parser has put what verify_client asks for into the two switches. What must be shown must verify, too. */
 static void set_verification(struct tls_domain *d, const struct tls_settings *s)
 {
 	bool verify = s->verify_certificate > 0, require = s->require_certificate > 0;
 
-	if (d->role == TLS_SERVER && s->verify_client >= 0) {
-		verify = s->verify_client == TLS_VERIFY_CLIENT_ON || s->verify_client == TLS_VERIFY_CLIENT_OPTIONAL;
-		require = s->verify_client == TLS_VERIFY_CLIENT_ON;
-		d->accept_any = s->verify_client == TLS_VERIFY_CLIENT_OPTIONAL_NO_CA;
-	}
-	if (require && !verify)
-		d->accept_any = true;
+	d->accept_any = s->verify_client == TLS_VERIFY_CLIENT_OPTIONAL_NO_CA && !verify;
 	d->verify_mode = verify || require || d->accept_any ? SSL_VERIFY_PEER : SSL_VERIFY_NONE;
 	if (require)
 		d->verify_mode |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT;

@@ -211,6 +211,18 @@ def test_peer_that_is_not_trusted(checking_host, certs, peer, bad, version):
     checking_host.check_alive()
 
 
+@pytest.mark.parametrize("rule", [{"require_certificate": 1}, {"verify_client": "on"}, {"verify_client": "optional"}], ids=str)
+def test_every_rule_verifies_the_peer(start_host, certs, peer, rule):
+    """Each of them alone, as in the packaged module, also as a parameter, which is for both directions."""
+    host = start_host(listen=LISTEN, modparams={"tm": TM, **certs.server_ec.params(ca_list=certs.ca.cert, **rule)},
+                      modules=["tm.so"], script=RELAY, settings=SETTINGS)
+    good, bad = peer(), peer(pair=certs.client_wrong_ca)
+    with UdpClient(host.port(UDP)) as udp:
+        assert udp.ask(headers=headers(good)).status == 200
+        assert udp.ask(headers=headers(bad, fails=True)).status >= 400
+    assert not bad.requests, "the request went to a peer that is not trusted"
+
+
 def test_peer_that_does_not_trust_the_host(host, certs, peer):
     """The peer wants a certificate; this host has one that the peer does not know."""
     to = peer(ca=certs.other_ca.cert)

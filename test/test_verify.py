@@ -98,6 +98,45 @@ def test_nothing_is_verified_where_nothing_is_asked(careless, certs, version):
         assert reason(careless, pair=getattr(certs, who), version=version) == "Unknown"
 
 
+# What a section says of clients, and what becomes of those with no certificate, a good and a bad one: None, refused.
+RULES = [
+    ({"require_certificate": "yes"}, (None, "Verified", None)),
+    ({"require_certificate": "yes", "verify_certificate": "no"}, (None, "Verified", None)),
+    ({"verify_client": "off"}, ("Unknown", "Unknown", "Unknown")),
+    ({"verify_client": "off", "verify_certificate": "yes"}, ("Unknown", "Verified", None)),
+    ({"verify_client": "off", "require_certificate": "yes"}, (None, "Verified", None)),
+    ({"verify_client": "on", "verify_certificate": "no", "require_certificate": "no"}, (None, "Verified", None)),
+    ({"verify_client": "optional"}, ("Unknown", "Verified", None)),
+    ({"verify_client": "optional", "require_certificate": "yes"}, (None, "Verified", None)),
+    ({"verify_client": "optional_no_ca"}, ("Unknown", "Verified", "Unknown")),
+    ({"verify_client": "optional_no_ca", "verify_certificate": "yes"}, ("Unknown", "Verified", "Unknown")),
+    ({"verify_client": "optional_no_ca", "require_certificate": "yes"}, (None, "Verified", "Unknown")),
+]
+
+
+@pytest.fixture(scope="module")
+def ruled(module_host, certs):
+    """A section for each of the rules: r0.test, r1.test, ..."""
+    host = module_host(script=SCRIPT, tls_cfg=f"[server:default]\n{certs.server_ec.section()}\n" + "".join(
+        f"[server:any]\nserver_name = r{i}.test\n{certs.server_ec.section(ca_list=certs.ca.cert, **rule)}\n"
+        for i, (rule, _) in enumerate(RULES)))
+    yield host
+    host.check_alive()
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+@pytest.mark.parametrize("number", range(len(RULES)), ids=[" ".join(f"{k}={v}" for k, v in rule.items()) for rule, _ in RULES])
+def test_rules_together(ruled, certs, number, version):
+    """As in the packaged module: what one setting asks for is not taken back by another."""
+    asked, answers = f"r{number}.test", []
+    for pair in (None, certs.client_good, certs.client_wrong_ca):
+        if refused(ruled.port(), pair=pair, version=version, server_name=asked):
+            answers.append(None)
+        else:
+            answers.append(reason(ruled, pair=pair, version=version, server_name=asked))
+    assert tuple(answers) == RULES[number][1]
+
+
 def test_tcp_is_never_verified(strict):
     """is_peer_verified() on a connection without TLS is false and touches nothing."""
     with socket.create_connection(("127.0.0.1", strict.port("tcp:127.0.0.1")), 20) as s:

@@ -591,8 +591,8 @@ static void test_from_params(void **state)
 		assert_text(got->certificate, client ? NULL : "cert.pem");
 		assert_null(got->crl);
 		assert_int_equal(got->method, TLS_METHOD_1_2_PLUS);
-		assert_int_equal(got->verify_certificate, client ? 0 : 1); /* verify_client is about clients */
-		assert_int_equal(got->require_certificate, client ? 1 : 0);
+		assert_int_equal(got->verify_certificate, 1);
+		assert_int_equal(got->require_certificate, 1);
 		assert_int_equal(got->server_name_mode, TLS_NAME_EXACT);
 	}
 	assert_null(cfg->sections->next->next);
@@ -1013,6 +1013,7 @@ static void test_verify_client(void **state)
 		{"verify_certificate = yes", TLS_VERIFY_CLIENT_UNSET, 1, 0},
 		{"require_certificate = yes", TLS_VERIFY_CLIENT_UNSET, 0, 1},
 		{"verify_client = on\nverify_certificate = yes", TLS_VERIFY_CLIENT_ON, 1, 1},
+		{"verify_client = off\nverify_certificate = no", TLS_VERIFY_CLIENT_OFF, 0, 0},
 	};
 
 	(void)state;
@@ -1034,9 +1035,16 @@ static void test_verify_client(void **state)
 		"[server:any]\nrequire_certificate = yes\nverify_client = off\n",
 		(const char *[]){
 			FILE_NAME ":2: verify_certificate: verify_client in line 3 overrides this; remove one of the two",
-			FILE_NAME ":6: require_certificate: verify_client in line 7 overrides this",
+			FILE_NAME ":6: require_certificate: counts, whatever verify_client in line 7 says; remove one",
 			NULL,
 		});
+	assert_problems("[server:any]\nverify_certificate = yes\nverify_client = optional_no_ca\n"
+	                "[client:any]\nverify_certificate = yes\nverify_client = optional_no_ca\n",
+	                (const char *[]){
+						FILE_NAME ":2: verify_certificate: verify_client in line 3 overrides this",
+						FILE_NAME ":5: verify_certificate: counts, whatever verify_client in line 6 says",
+						NULL,
+					});
 }
 
 /* ---- paths */
