@@ -875,6 +875,12 @@ void tls_reuse_add(struct tls_connection *t);
  */
 bool tls_reuse_keeps_back(const struct tls_connection *t);
 
+/*
+ * The message that this process was about to send is over, also where the host could not send it and did not
+ * tell: it reads. What it sends next without telling, the answer to a keep-alive, may go out anywhere.
+ */
+void tls_reuse_forget(void);
+
 /* Takes that back; nothing for one that was not added. Any process. */
 void tls_reuse_remove(struct tls_connection *t);
 

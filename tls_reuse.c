@@ -263,6 +263,11 @@ bool tls_reuse_keeps_back(const struct tls_connection *t)
 	return message.kept;
 }
 
+void tls_reuse_forget(void)
+{
+	message.chosen = message.kept = false;
+}
+
 /* Behind a message that is sent, for all that the host knows. It holds no lock. */
 static int on_message_sent(sr_event_param_t *event)
 {

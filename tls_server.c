@@ -795,6 +795,7 @@ int tls_server_read(struct tcp_connection *c, rd_conn_flags_t *flags)
 	long before = tls_mem_balance();
 	int got = -1;
 
+	tls_reuse_forget();
 	lock_get(&c->write_lock);
 	if (t != NULL) {
 		tls_mem_insist(t->phase == TLS_PHASE_ESTABLISHED);

@@ -2,6 +2,9 @@
 
 import concurrent.futures
 import contextlib
+import queue
+import re
+import threading
 
 import pytest
 
@@ -402,6 +405,38 @@ def test_without_match_profile(start_host, certs, peer):
         for how, _ in PROFILES:
             assert udp.ask(headers=to(target, **how)).status == 200
     assert target.accepted == 1 and set(identities(target)) == {("one", "one.test")}
+
+
+class Pinger(Peer):
+    """Answers one request, then waits until it is told to see whether its connection lives, as RFC 5626 says."""
+
+    def __init__(self, context):
+        self.ping, self.answer = threading.Event(), queue.Queue()
+        super().__init__(context, "ping")
+
+    def _do_ping(self, conn):
+        with contextlib.closing(self._tls(conn)) as tls:
+            tls.sendall(sip.reply(sip.cut(tls.recv(65536))[0]))
+            self.ping.wait(60)
+            tls.settimeout(5)
+            tls.sendall(b"\r\n\r\n")
+            try:
+                self.answer.put(tls.recv(100))
+            except TimeoutError:
+                self.answer.put(b"nothing")
+
+
+def test_keep_alive_is_answered_behind_a_message_that_failed(start_host, certs):
+    """A message for another profile may open no connection, and is not sent: what its worker sends next, goes."""
+    script = CHOOSE.replace("\t$ru = $hdr(X-Target);", "\t$ru = $hdr(X-Target);\n\tif ($hdr(X-Here) != $null) {\n\t\tset_forward_no_connect();\n\t}")
+    host = make(start_host, certs, script=script, tcp_children=1)
+    with Pinger(server_context(certs.server_ec, None, certs.ca.cert)) as target, connect(host.port()) as client:
+        assert client.ask(headers=to(target, True, id="one")).status == 200
+        failing = sip.request(headers=to(target, True, id="two", here="1"))
+        client.send(failing)
+        host.wait_log("after " + re.escape(sip.cut(failing)[0].get("call-id")))
+        target.ping.set()
+        assert target.answer.get(timeout=20) == b"\r\n"
 
 
 def test_two_profiles_by_two_sockets(start_host, certs, peer):
