@@ -111,7 +111,7 @@ int tls_list_kill(int id)
 
 struct tls_connection *tls_list_hold(int id)
 {
-	struct tcp_connection *c = id > 0 ? tcpconn_get(id, NULL, 0, NULL, 0) : NULL;
+	struct tcp_connection *c = id != 0 ? tcpconn_get(id, NULL, 0, NULL, 0) : NULL;
 
 	if (c == NULL)
 		return NULL;

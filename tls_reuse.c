@@ -187,7 +187,7 @@ static struct tcp_connection *host_choice(const struct dest_info *dst, struct ta
 
 static bool exists(int id)
 {
-	struct tcp_connection *c = id > 0 ? tcpconn_get(id, NULL, 0, NULL, 0) : NULL;
+	struct tcp_connection *c = id != 0 ? tcpconn_get(id, NULL, 0, NULL, 0) : NULL;
 
 	if (c != NULL)
 		tls_list_put(c);

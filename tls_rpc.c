@@ -630,7 +630,7 @@ static void rpc_kill(rpc_t *rpc, void *ctx)
 {
 	int id;
 
-	if (rpc->scan(ctx, "d", &id) < 1 || id <= 0) { /* 0 is what some transports make of no number */
+	if (rpc->scan(ctx, "d", &id) < 1 || id == 0) { /* 0 is what some transports make of no number */
 		rpc->fault(ctx, 400, "Which one? Give the id that tls.list shows");
 		return;
 	}

@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 import time
@@ -13,7 +14,7 @@ import pytest
 
 import sip
 from host import wait_for
-from peers import Client, Closed, UdpClient, client_context, connect
+from peers import Client, Closed, UdpClient, client_context, client_hello, connect
 
 SIMPLE = 'request_route { sl_send_reply("200", "OK"); exit; }\n'
 
@@ -67,6 +68,68 @@ def test_script_may_take_longer_than_a_message(start_host, certs, behind):
                 client.send(second[500:])
             assert client.final().status == 200
     assert "not finished within" not in host.log()
+
+
+VERIFIED = """
+request_route {
+	append_to_reply("X-Id: $conid\\r\\n");
+	if (is_peer_verified()) {
+		sl_send_reply("200", "Verified");
+	} else {
+		sl_send_reply("200", "Unknown");
+	}
+	exit;
+}
+"""
+
+
+def counters(host, value):
+    """Where in the host's shared memory a pointer among its own variables leads to this number."""
+    with open(f"/proc/{host.process.pid}/maps", encoding="ascii") as f:
+        maps = [line.split() for line in f]
+    parts = [(*(int(end, 16) for end in words[0].split("-")), words) for words in maps]
+    shared = [(low, high) for low, high, words in parts if words[1] == "rw-s"]
+    own = [high for _, high, words in parts if words[-1].endswith("sbin/kamailio")]
+    found = set()
+    with open(f"/proc/{host.process.pid}/mem", "rb", buffering=0) as memory:
+        for low, high, words in parts:
+            if words[1] != "rw-p" or not (words[-1].endswith("sbin/kamailio") or low in own):
+                continue
+            memory.seek(low)
+            for (at,) in struct.iter_unpack("Q", memory.read(high - low)):
+                if any(start <= at <= end - 4 for start, end in shared):
+                    memory.seek(at)
+                    if memory.read(4) == struct.pack("i", value):
+                        found.add(at)
+    return found
+
+
+def test_ids_may_be_negative(start_host, certs):
+    """The host counts connections in an int: after two thousand million the ids go on from below."""
+    config = f"[server:default]\n{certs.server_ec.section(ca_list=certs.ca.cert, verify_certificate='yes')}"
+    host = start_host(tls_cfg=config, modparams={"tls": {"handshake_timeout": 3}}, script=VERIFIED)
+
+    def number():
+        with connect(host.port(), pair=certs.client_good) as client:
+            return int(client.ask().get("x-id"))
+
+    places = counters(host, number() + 1)
+    for _ in range(10):
+        places &= counters(host, number() + 1)
+    if len(places) != 1:
+        pytest.skip(f"this host's counter of connections was not found: {len(places)} places")
+    with open(f"/proc/{host.process.pid}/mem", "r+b", buffering=0) as memory:
+        memory.seek(places.pop())
+        memory.write(struct.pack("i", 2 ** 31 - 1))
+    with connect(host.port(), pair=certs.client_good), connect(host.port(), pair=certs.client_good) as client:
+        answer = client.ask()
+        assert answer.get("x-id") == str(-2 ** 31) and answer.start.endswith("Verified")
+        wait_for(lambda: sorted(c["id"] for c in host.rpc("tls.list")) == [-2 ** 31, 2 ** 31 - 1], what="these two ids")
+        host.rpc("tls.kill", -2 ** 31)
+        assert client.closed_by_server(20)
+        with socket.create_connection(("127.0.0.1", host.port()), 30) as slow:
+            slow.sendall(client_hello()[:50])
+            host.wait_log("not finished within 3 s")
 
 
 def test_busy_stream_is_not_one_long_message(start_host, certs):

@@ -342,9 +342,9 @@ def test_kill_wants_the_id_of_a_tls_connection(start_host, certs):
         assert plain.recv(65536).startswith(b"SIP/2.0 200")
         theirs = [c["id"] for c in host.rpc("core.tcp_list") if c["type"] == "TCP"]
         assert len(theirs) == 1
-        for odd in ("x", "", "1x", 0, -1, -(2 ** 31), {}, None, [1], "9" * 5000):
+        for odd in ("x", "", "1x", 0, {}, None, [1], "9" * 5000):
             assert "400" in host.rpc_error("tls.kill", odd), odd
-        for number in (*theirs, 2 ** 31 - 1):
+        for number in (*theirs, 2 ** 31 - 1, -1, -(2 ** 31)):
             assert f"has the id {number}" in host.rpc_error("tls.kill", number)
         plain.sendall(sip.request(transport="TCP"))
         assert plain.recv(65536).startswith(b"SIP/2.0 200") and client.ask().status == 200
