@@ -397,8 +397,8 @@ static int fill_context(const struct builder *b, struct tls_domain *d)
 	failed |= use_ciphers(b, d); /* first: they may set the security level */
 	failed |= use_versions(b, d);
 	failed |= use_groups(b, d);
-	failed |= use_pairs(b, d);
 	failed |= use_verification(b, d);
+	failed |= use_pairs(b, d); /* after it: their chains are completed from what is trusted */
 	failed |= use_sessions(b, d);
 	if (failed == 0 && options->certificate_compression > 0)
 		tls_compat_compress_certificates(d->ctx);

@@ -712,6 +712,28 @@ static int path_length(const struct item *item)
 	return (int)strcspn(item->id, "\n");
 }
 
+static long refused_allocations(void)
+{
+	struct tls_mem_stats mem;
+
+	tls_mem_get_stats(&mem);
+	return mem.refused;
+}
+
+/*
+ * A certificate that came alone is shown with the authorities above it, as far as CTX trusts them, but for the
+ * root. OpenSSL would look for them in each handshake. Returns 0, -1 without memory.
+ */
+static int complete_chain(SSL_CTX *ctx)
+{
+	const int flags = SSL_BUILD_CHAIN_FLAG_NO_ROOT | SSL_BUILD_CHAIN_FLAG_IGNORE_ERROR;
+	long before = refused_allocations();
+
+	SSL_CTX_build_cert_chain(ctx, flags);
+	ERR_clear_error();
+	return refused_allocations() == before ? 0 : -1;
+}
+
 int tls_store_use_pair(SSL_CTX *ctx, struct tls_chain *chain, struct tls_key *key,
                        const struct tls_origin from[2], struct tls_report *r)
 {
@@ -729,7 +751,11 @@ int tls_store_use_pair(SSL_CTX *ctx, struct tls_chain *chain, struct tls_key *ke
 		               path_length(&chain->item), chain->item.id, tls_init_errors(reason, sizeof(reason)));
 		return -1;
 	}
-	return 0;
+	if (sk_X509_num(chain->others) > 0 || complete_chain(ctx) == 0)
+		return 0;
+	tls_report_add(r, TLS_ERROR, from->file, from->line, from->setting, "%.*s: no shared memory to use it",
+	               path_length(&chain->item), chain->item.id);
+	return -1;
 }
 
 /* ---- trust */

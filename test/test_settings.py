@@ -66,6 +66,22 @@ def test_key_in_the_certificate_file(start_host, certs):
         assert client.ask().status == 200
 
 
+@pytest.mark.parametrize("asked", [None, "named.test"])
+def test_chain_from_the_authorities(start_host, certs, asked):
+    """A certificate that stands alone in its file is shown with what is above it in ca_list, as by the packaged module."""
+    above = certs.write("above.pem", certs.pem(certs.intermediate.x509) + certs.pem(certs.ca.x509))
+    alone, client = certs.server("server-alone", certs.intermediate, names=["DNS:localhost", "DNS:named.test"]), certs.client_no_chain
+    text = f"[server:default]\n{certs.server_ec.section()}\n[server:any]\nserver_name = named.test\n" if asked else "[server:default]\n"
+    text += f"{alone.section(ca_list=above)}\n[client:default]\n{client.section(ca_list=above)}\n"
+    host = start_host(tls_cfg=text, modules=["tm.so"], modparams={"tm": {"fr_timer": 8000}, "tls": {}}, script=RELAY)
+    for version in ("1.2", "1.3"):
+        connect(host.port(), version, ca=certs.ca.cert, server_name=asked or "localhost").close()
+    with Peer(server_context(certs.server_ec, ca=certs.ca.cert)) as to, UdpClient(host.port("udp:127.0.0.1")) as udp:
+        assert udp.ask(headers=[f"X-Target: {to.uri()}"]).status == 200
+    host.rpc("tls.reload")
+    connect(host.port(), ca=certs.ca.cert, server_name=asked or "localhost").close()
+
+
 def test_relative_paths(start_host, certs):
     """A name without / or . stands for a file in the main configuration's folder."""
     host = start_host.make(modparams={"tls": {"tls_method": "TLSv1.2+", "certificate": "mine.pem", "private_key": "mine.key"}})
