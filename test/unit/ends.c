@@ -513,6 +513,8 @@ bool tls_reuse_keeps_back(const struct tls_connection *t)
 	return false;
 }
 
+void tls_reuse_forget(void) {}
+
 bool tls_outgoing_allowed(struct tcp_connection *c)
 {
 	return !ends_script_drops;
