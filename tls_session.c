@@ -145,6 +145,26 @@ static int ticket_key_cb(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_C
 	return ok ? found : -1;
 }
 
+/*
+ * OpenSSL's callback for each ticket that was read (SSL_CTX_set_session_ticket_cb(3)). One of a client whose
+ * certificate has expired since does not count: the handshake is a full one, and ends as for any such client.
+ */
+static SSL_TICKET_RETURN ticket_cb(SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t length,
+                                   SSL_TICKET_STATUS status, void *arg)
+{
+	X509 *peer = session != NULL ? SSL_SESSION_get0_peer(session) : NULL;
+
+	(void)ssl;
+	(void)name;
+	(void)length;
+	(void)arg;
+	if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW)
+		return SSL_TICKET_RETURN_IGNORE_RENEW;
+	if (peer != NULL && X509_cmp_current_time(X509_get0_notAfter(peer)) <= 0)
+		return SSL_TICKET_RETURN_IGNORE_RENEW;
+	return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
+}
+
 int tls_session_context(const char *identity, unsigned char out[TLS_SESSION_CONTEXT_SIZE])
 {
 	size_t length;
@@ -160,7 +180,8 @@ int tls_session_setup(SSL_CTX *ctx, bool server, const unsigned char context[TLS
 	if (!server)
 		return 0;
 	if (SSL_CTX_set_session_id_context(ctx, context, TLS_SESSION_CONTEXT_SIZE) != 1 ||
-	    SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, ticket_key_cb) != 1)
+	    SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, ticket_key_cb) != 1 ||
+	    SSL_CTX_set_session_ticket_cb(ctx, NULL, ticket_cb, NULL) != 1)
 		return -1;
 	return SSL_CTX_set_num_tickets(ctx, 1) == 1 ? 0 : -1;
 }

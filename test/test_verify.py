@@ -1,11 +1,14 @@
 """Who the client is: certificates good and bad, and is_peer_verified()."""
 
+import datetime
 import socket
+import ssl
 
 import pytest
 
 import sip
-from peers import Client, client_context, connect, openssl_client, refused
+from host import wait_for
+from peers import Client, Closed, client_context, connect, openssl_client, refused
 
 SCRIPT = """
 request_route {
@@ -161,6 +164,24 @@ def test_resumed_session_is_still_verified(strict, certs, version):
             assert client.ask().start.endswith("Verified")
             assert client.tls.session_reused == resumed
             session = client.tls.session
+
+
+def test_session_ends_with_the_certificate(strict, certs):
+    """It is resumed until the certificate expires; then the client is refused as any other."""
+    end = datetime.datetime.utcnow().replace(microsecond=0) + datetime.timedelta(seconds=15)
+    contexts = [client_context(version, certs.client("expires-soon", end=end)) for version in ("1.2", "1.3")]
+    sessions = []
+    for context in contexts:
+        session = None
+        for resumed in (False, True):
+            with Client(strict.port(), context, session=session).handshake() as client:
+                assert client.ask().start.endswith("Verified") and client.tls.session_reused == resumed
+                session = client.tls.session
+        sessions.append(session)
+    wait_for(lambda: datetime.datetime.utcnow() > end + datetime.timedelta(seconds=1), what="the certificate to expire")
+    for context, session in zip(contexts, sessions):
+        with pytest.raises((ssl.SSLError, Closed)), Client(strict.port(), context, session=session).handshake() as client:
+            client.ask()
 
 
 @pytest.mark.parametrize("depth, accepted", [(0, False), (1, True)])
