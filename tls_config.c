@@ -637,13 +637,16 @@ static int complete_config(struct tls_config *cfg, struct tls_report *r)
 	return 0;
 }
 
+/* The parameter server_name is our own name, which is none to ask others for. */
 struct tls_config *tls_config_from_params(const struct tls_settings *s)
 {
+	const struct tls_setting *own_name = tls_setting_find("server_name", TLS_OF_DOMAIN);
 	struct tls_config *cfg = new_config(NULL, NULL);
 
 	if (cfg != NULL && add_default(cfg, TLS_SERVER) == 0 && add_default(cfg, TLS_CLIENT) == 0 &&
 	    tls_settings_copy(&cfg->sections->settings, s) == 0 &&
-	    tls_settings_copy(&cfg->sections->next->settings, s) == 0 && complete_config(cfg, NULL) == 0)
+	    tls_settings_copy(&cfg->sections->next->settings, s) == 0 &&
+	    store_text(own_name, &cfg->sections->next->settings, NULL) == 0 && complete_config(cfg, NULL) == 0)
 		return cfg;
 	tls_config_free(cfg);
 	return NULL;

@@ -141,6 +141,15 @@ def test_client_section(start_host, certs):
     assert versions_of_relay(host, certs) == {"1.3"}
 
 
+def test_own_name_is_not_asked_of_others(start_host, certs):
+    """The parameter server_name is the host's; a client section's is the other side's."""
+    host = start_host(modules=["tm.so"], modparams={"tm": {"fr_timer": 8000}, **certs.server_ec.params(server_name="own.test")},
+                      script=RELAY)
+    with Peer(server_context(certs.server_ec)) as to, UdpClient(host.port("udp:127.0.0.1")) as udp:
+        assert udp.ask(headers=[f"X-Target: {to.uri()}"]).status == 200
+        assert to.names == [None]
+
+
 def versions_of_relay(host, certs):
     """With which versions of a peer the host gets through to it."""
     found = set()
