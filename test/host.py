@@ -576,9 +576,12 @@ class Host:
     def wait_no_connections(self, timeout=30):
         """Waits until the host holds no TCP or TLS connection: it counts one no more when it is closed, the module when it is
         freed, which is later when a worker has it."""
-        wait_for(lambda: self.rpc("core.tcp_info")["opened_connections"] == 0, timeout, "the host to close its connections")
-        if "opened_connections" in self.tls_info():
-            wait_for(lambda: self.tls_info()["opened_connections"] == 0, timeout, "the module to free its connections")
+        try:
+            wait_for(lambda: self.rpc("core.tcp_info")["opened_connections"] == 0, timeout, "the host to close its connections")
+            if "opened_connections" in self.tls_info():
+                wait_for(lambda: self.tls_info()["opened_connections"] == 0, timeout, "the module to free its connections")
+        except HostError as e:
+            raise HostError(f"{e}: {self.rpc('core.tcp_info')}, {self.rpc('core.tcp_list')}, {self.tls_info()}") from None
 
     def tls_info(self):
         """What tls.info tells, an empty dict on a host without a TLS module."""

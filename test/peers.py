@@ -391,10 +391,20 @@ class Peer:
     def _tls(self, conn):
         """The handshake; the TLS socket takes the plain one's place."""
         self._gate.wait(60)
-        tls = self.context.wrap_socket(conn, server_side=True)
+        tls = self.context.wrap_socket(conn, server_side=True, do_handshake_on_connect=False)
         with self._lock:
             self._open.discard(conn)
             self._open.add(tls)
+            too_late = self._closing  # close() has not seen this one
+        try:
+            if too_late:
+                raise OSError("closing")
+            tls.do_handshake()
+        except (OSError, ValueError, AttributeError) as e:  # the last two are what Python makes of shutdown() in another thread
+            with self._lock:
+                self._open.discard(tls)
+            tls.close()
+            raise OSError(str(e)) from None
         self.peer_certs.append(tls.getpeercert())
         return tls
 
