@@ -113,7 +113,10 @@ def test_ids_may_be_negative(start_host, certs):
         with connect(host.port(), pair=certs.client_good) as client:
             return int(client.ask().get("x-id"))
 
-    places = counters(host, number() + 1)
+    try:
+        places = counters(host, number() + 1)
+    except PermissionError as e:
+        pytest.skip(f"the host's memory cannot be read here: {e}")
     for _ in range(10):
         places &= counters(host, number() + 1)
     if len(places) != 1:
