@@ -318,6 +318,16 @@ void tls_config_free(struct tls_config *cfg);
  */
 const char *tls_section_name(const struct tls_section *section, char *out, size_t size);
 
+/* ------------------------------------------------------------------ what is legal and hollow: tls_advice.c */
+
+/*
+ * Warns of what CFG, in which nothing is wrong, says in vain: a name that leads around a port's demand for
+ * certificates, an address that no connection has, a password in a file that everybody may read.
+ * UNKNOWN_REFUSED: clients that ask for a name that no section has are refused. Any process; without memory it
+ * says less.
+ */
+void tls_advice_add(const struct tls_config *cfg, bool unknown_refused, struct tls_report *r);
+
 /* ------------------------------------------------------------------ shared blocks: tls_heap.c ---------- */
 
 /*

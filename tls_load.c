@@ -112,6 +112,8 @@ static struct tls_generation *load(struct tls_report *r)
 	struct tls_config *cfg = read_config(r);
 	struct tls_generation *g = NULL;
 
+	if (cfg != NULL && r->errors == 0)
+		tls_advice_add(cfg, tls_runtime_options()->unknown_server_name != 0, r);
 	if (cfg != NULL && (r->errors == 0 || has_section(cfg))) {
 		int before = r->errors;
 

@@ -1,4 +1,4 @@
-/* links: tls_config.c tls_settings.c tls_report.c */
+/* links: tls_advice.c tls_config.c tls_settings.c tls_report.c */
 /*
  * fuzz_config.c - any bytes as tls.cfg
  *
@@ -118,6 +118,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		defaults += s->kind == TLS_SECTION_DEFAULT;
 	}
 	REQUIRE(defaults == 2 || r.errors > 0);
+	tls_advice_add(cfg, false, &r);
 	REQUIRE(tls_config_resolve(cfg, "/main", "/work") == 0);
 	for (const struct tls_section *s = cfg->sections; s != NULL; s = s->next)
 		check_paths(s);
