@@ -543,6 +543,45 @@ const char *tls_init_errors(char *out, size_t size);
  */
 int tls_random_start(struct ossl_lib_ctx_st *libctx);
 
+/* ------------------------------------------------------------------ the entries of a PEM file: tls_pem.c */
+
+enum tls_pem_state {
+	TLS_PEM_GOOD,
+	TLS_PEM_NO_BEGIN,     /* a line that was meant as a BEGIN and is none: there is no entry, and no label */
+	TLS_PEM_NO_END,       /* the next one begins before this one has ended; what it holds is there */
+	TLS_PEM_END_INDENTED, /* likewise */
+	TLS_PEM_ENDS_BADLY,   /* the END line has another label, or is not exactly one */
+	TLS_PEM_GLUED,        /* the next BEGIN is on the line of the END: that entry is lost */
+	TLS_PEM_CUT,          /* the file ends first */
+};
+
+struct tls_pem_entry {
+	enum tls_pem_state state;
+	int number;         /* from 1 */
+	int line, end_line; /* of its BEGIN; of its END, or of what stands in its place */
+	const char *label;  /* "CERTIFICATE"; not terminated */
+	size_t label_size;
+	const char *text; /* with BEGIN and END; without the END when that is not good */
+	size_t size;
+};
+
+/* The fields are tls_pem_next()'s. */
+struct tls_pem {
+	const char *at, *end;
+	int line, entries;
+};
+
+/* P reads the SIZE bytes at DATA, which must stay. */
+void tls_pem_open(struct tls_pem *p, const char *data, size_t size);
+
+/* The next entry, or what was meant as one. It points into the data. Returns false at the end. */
+bool tls_pem_next(struct tls_pem *p, struct tls_pem_entry *out);
+
+bool tls_pem_is(const struct tls_pem_entry *e, const char *label);
+
+/* What a file without entries is instead, and what to do; NULL: unknown. */
+const char *tls_pem_other_form(const char *data, size_t size);
+
 /* ------------------------------------------------------------------ files: tls_store.c ----------------- */
 
 /*
@@ -626,6 +665,48 @@ int tls_key_adopt(struct ssl_st *ssl, struct tls_key *key);
 
 /* The certificate itself, still the chain's. */
 struct x509_st *tls_chain_certificate(const struct tls_chain *chain);
+
+/* ------------------------------------------------------------------ what a PEM file holds: tls_bundle.c */
+
+/* A file that is being loaded, and the setting that names it. */
+struct tls_place {
+	const char *path;
+	const struct tls_origin *from;
+	struct tls_report *report;
+};
+
+/* "FILE:LINE: SETTING: PATH:LINE: words"; LINE 0: of the file as a whole. Never fails. */
+void tls_place_say(const struct tls_place *at, enum tls_severity severity, int line, const char *format, ...)
+	TLS_FORMAT(4, 5);
+
+/* An error: WHAT, and what OpenSSL's queue says, which is emptied; or that there is no shared memory for it. */
+void tls_place_refused(const struct tls_place *at, int line, const char *what);
+
+/* Others than tls_bundle.c look at LINE and UNREAD only. */
+struct tls_bundle {
+	struct tls_place at;
+	struct tls_pem pem;
+	const char *data;
+	size_t size;
+	int line;                   /* of the last object's BEGIN */
+	int unread;                 /* the first line that was meant as a BEGIN; 0: none */
+	int count;                  /* objects given */
+	bool failed;                /* reported */
+	struct tls_pem_entry other; /* the first of another kind */
+};
+
+/* B reads the SIZE bytes at DATA, which must stay, for AT. */
+void tls_bundle_open(struct tls_bundle *b, const char *data, size_t size, const struct tls_place *at);
+
+/*
+ * The next one, which the caller owns; NULL when there is none, or one cannot be read: tls_bundle_end() tells.
+ * Shared scope.
+ */
+struct x509_st *tls_bundle_certificate(struct tls_bundle *b);
+struct X509_crl_st *tls_bundle_crl(struct tls_bundle *b);
+
+/* Returns 0; -1 when something could not be read, or there was nothing, which NAME calls (reported). */
+int tls_bundle_end(const struct tls_bundle *b, const char *name);
 
 /* ------------------------------------------------------------------ resumption: tls_session.c ---------- */
 

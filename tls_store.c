@@ -41,6 +41,16 @@
 enum kind { KEY, CHAIN, TRUST, WATCHED };
 
 /*
+ * What was said of an item when it was loaded: each configuration that takes it over says it again. SETTING counts
+ * the origins that the loader was given.
+ */
+struct remark {
+	struct remark *next;
+	int setting;
+	char text[];
+};
+
+/*
  * What keys, chains and trust have in common. One item may be in the stores of several configurations: each
  * counts in REFS, and a later configuration takes over the items of the one before whose files are unchanged.
  */
@@ -49,6 +59,7 @@ struct item {
 	atomic_int refs;
 	uint64_t stamp; /* of the files as they were when it was loaded */
 	char *id;       /* the settings it was made from; may hold a password */
+	struct remark *remarks;
 };
 
 struct tls_key {
@@ -110,18 +121,7 @@ bool tls_store_memory_short(void)
 static void crypto_problem(struct tls_report *r, const struct tls_origin *from, const char *path,
                            const char *what)
 {
-	bool no_memory = tls_store_memory_short() ||
-	                 ERR_GET_REASON(ERR_peek_last_error()) == ERR_R_MALLOC_FAILURE;
-	char reason[256];
-
-	tls_init_errors(reason, sizeof(reason));
-	if (no_memory) {
-		tls_report_add(r, TLS_ERROR, from->file, from->line, from->setting,
-		               "%s: no shared memory to load it, %zu KB are left; give the host more with -m", path,
-		               tls_mem_available() / 1024);
-		return;
-	}
-	tls_report_add(r, TLS_ERROR, from->file, from->line, from->setting, "%s: %s: %s", path, what, reason);
+	tls_place_refused(&(struct tls_place){.path = path, .from = from, .report = r}, 0, what);
 }
 
 static void blob_free(struct blob *b)
@@ -181,53 +181,6 @@ static int read_file(const char *path, struct blob *out, const struct tls_origin
 	problem(r, from, path, reason);
 	blob_free(out);
 	return -1;
-}
-
-/* Whether what is in the error queue only says that a PEM file has no more entries. Empties it then. */
-static bool end_of_pem(void)
-{
-	unsigned long code = ERR_peek_last_error();
-
-	if (ERR_GET_LIB(code) != ERR_LIB_PEM || ERR_GET_REASON(code) != PEM_R_NO_START_LINE)
-		return false;
-	ERR_clear_error();
-	return true;
-}
-
-/*
- * OpenSSL reads them on first use: better now than in one of the processes that serve, where a lack of memory
- * would spoil them for all.
- */
-static void read_extensions(X509 *x)
-{
-	ERR_set_mark();
-	X509_check_purpose(x, -1, 0);
-	ERR_pop_to_mark();
-}
-
-/* The next certificate of BIO, NULL at the end or on an error (which stays in the queue). */
-static X509 *next_certificate(BIO *bio)
-{
-	X509 *x = tls_store_memory_short() ? NULL : X509_new_ex(tls_init_libctx(), NULL);
-
-	if (x != NULL && PEM_read_bio_X509(bio, &x, NULL, NULL) == NULL) {
-		X509_free(x);
-		return NULL;
-	}
-	if (x != NULL)
-		read_extensions(x);
-	return x;
-}
-
-static X509_CRL *next_crl(BIO *bio)
-{
-	X509_CRL *crl = tls_store_memory_short() ? NULL : X509_CRL_new_ex(tls_init_libctx(), NULL);
-
-	if (crl != NULL && PEM_read_bio_X509_CRL(bio, &crl, NULL, NULL) == NULL) {
-		X509_CRL_free(crl);
-		return NULL;
-	}
-	return crl;
 }
 
 /* ---- stamps: whether files have changed */
@@ -343,6 +296,16 @@ static void free_trust(struct tls_trust *trust)
 	sk_X509_NAME_pop_free(trust->issuers, X509_NAME_free);
 }
 
+static void free_remarks(struct remark *remark)
+{
+	while (remark != NULL) {
+		struct remark *next = remark->next;
+
+		tls_shared_free(remark);
+		remark = next;
+	}
+}
+
 /* Lets go of ITEM; the last one frees it. */
 static void drop_item(struct item *item)
 {
@@ -357,6 +320,7 @@ static void drop_item(struct item *item)
 	if (item->id != NULL)
 		OPENSSL_cleanse(item->id, strlen(item->id));
 	tls_shared_free(item->id);
+	free_remarks(item->remarks);
 	tls_shared_free(item);
 }
 
@@ -400,11 +364,37 @@ static int keep_item(struct tls_store *store, struct item *item)
 	return 0;
 }
 
+/* Keeps the warnings of SAID with ITEM. Without memory a later configuration does without them. */
+static void keep_remarks(struct item *item, const struct tls_report *said)
+{
+	struct remark **last = &item->remarks;
+
+	for (const struct tls_problem *p = said->first; p != NULL; p = p->next) {
+		struct remark *remark = p->severity == TLS_WARNING
+		                            ? tls_shared_alloc(sizeof(*remark) + strlen(p->text) + 1)
+		                            : NULL;
+
+		if (remark == NULL)
+			continue;
+		remark->setting = p->line;
+		strcpy(remark->text, p->text);
+		*last = remark;
+		last = &remark->next;
+	}
+}
+
+static void say(struct tls_report *r, enum tls_severity severity, const struct tls_origin *from,
+                const char *text)
+{
+	tls_report_add(r, severity, from->file, from->line, from->setting, "%s", text);
+}
+
 /*
  * The item of STORE, or, when its files are as they were, of the configuration before. NULL: it has to be
  * loaded.
  */
-static struct item *known_item(struct tls_store *store, enum kind kind, const char *id, uint64_t stamp)
+static struct item *known_item(struct tls_store *store, enum kind kind, const char *id, uint64_t stamp,
+                               const struct tls_origin *from, struct tls_report *r)
 {
 	struct item *item = find_item(store, kind, id);
 
@@ -414,10 +404,13 @@ static struct item *known_item(struct tls_store *store, enum kind kind, const ch
 	if (item == NULL || item->stamp != stamp)
 		return NULL;
 	atomic_fetch_add(&item->refs, 1);
-	if (keep_item(store, item) == 0)
-		return item;
-	drop_item(item);
-	return NULL;
+	if (keep_item(store, item) != 0) {
+		drop_item(item);
+		return NULL;
+	}
+	for (const struct remark *remark = item->remarks; remark != NULL; remark = remark->next)
+		say(r, TLS_WARNING, &from[remark->setting], remark->text);
+	return item;
 }
 
 /* A new item of SIZE bytes that nobody owns but the caller. NULL without memory. */
@@ -443,9 +436,27 @@ static const char *first_path(const struct files *files)
 	return files->main != NULL ? files->main : files->folder != NULL ? files->folder : text(files->crl);
 }
 
-/* Fills ITEM from FILES. Returns 0, or -1 with the reason in R. */
+/* Fills ITEM from FILES, which are set at FROM. Returns 0, or -1 with the reason in R. */
 typedef int item_loader(struct item *item, const struct files *files, const struct tls_origin *from,
                         struct tls_report *r);
+
+/* Runs LOAD, and reports what it says as of the settings at FROM. Returns what it does. */
+static int load_and_say(struct item *item, const struct files *files, item_loader *load,
+                        const struct tls_origin *from, struct tls_report *r)
+{
+	const struct tls_origin counted[] = {{.line = 0}, {.line = 1}, {.line = 2}};
+	struct tls_report said;
+	int result;
+
+	tls_report_init(&said);
+	result = load(item, files, counted, &said);
+	for (const struct tls_problem *p = said.first; p != NULL; p = p->next)
+		say(r, p->severity, &from[p->line], p->text);
+	if (result == 0)
+		keep_remarks(item, &said);
+	tls_report_clear(&said);
+	return result;
+}
 
 static struct item *load_item(struct tls_store *store, enum kind kind, size_t size, const char *id,
                               uint64_t stamp, const struct files *files, item_loader *load,
@@ -458,7 +469,7 @@ static struct item *load_item(struct tls_store *store, enum kind kind, size_t si
 		problem(r, from, path, "no shared memory to load it");
 		return NULL;
 	}
-	if (load(item, files, from, r) != 0) { /* it has said why */
+	if (load_and_say(item, files, load, from, r) != 0) {
 		drop_item(item);
 		return NULL;
 	}
@@ -485,7 +496,7 @@ static struct item *get_item(struct tls_store *store, enum kind kind, size_t siz
 
 	if (n >= (int)sizeof(id))
 		problem(r, from, first_path(files), "paths and password are too long");
-	else if ((item = known_item(store, kind, id, stamp)) == NULL)
+	else if ((item = known_item(store, kind, id, stamp, from, r)) == NULL)
 		item = load_item(store, kind, size, id, stamp, files, load, from, r);
 	OPENSSL_cleanse(id, sizeof(id));
 	return item;
@@ -644,46 +655,40 @@ static void warn_of_dates(const X509 *x, const char *path, const struct tls_orig
 		               "%s: the certificate expires in %d days; renew it and reload", path, days);
 }
 
-/*
- * Reads the leaf and then the rest from BIO. Returns 0, or -1 with an error in OpenSSL's queue or what is
- * missing in *WHAT.
- */
-static int parse_chain(BIO *bio, struct tls_chain *chain, const char **what)
+/* Reads the leaf and then the rest from B. Returns 0, or -1 (B knows why, or memory is short). */
+static int parse_chain(struct tls_bundle *b, struct tls_chain *chain)
 {
 	X509 *x;
 
-	chain->certificate = next_certificate(bio);
+	chain->certificate = tls_bundle_certificate(b);
 	chain->others = sk_X509_new_null();
-	if (chain->certificate == NULL || chain->others == NULL) {
-		*what = end_of_pem() ? "no certificate in PEM form in it" : NULL;
+	if (chain->certificate == NULL || chain->others == NULL)
 		return -1;
-	}
-	while ((x = next_certificate(bio)) != NULL)
+	while ((x = tls_bundle_certificate(b)) != NULL)
 		if (sk_X509_push(chain->others, x) == 0) {
 			X509_free(x);
 			return -1;
 		}
-	return end_of_pem() ? 0 : -1;
+	return 0;
 }
 
 static int load_chain(struct item *item, const struct files *files, const struct tls_origin *from,
                       struct tls_report *r)
 {
+	struct tls_place at = {.path = files->main, .from = from, .report = r};
 	struct tls_chain *chain = (struct tls_chain *)item;
-	const char *what = NULL;
+	struct tls_bundle bundle;
 	struct blob b;
-	BIO *bio;
 	int result;
 
 	if (read_file(files->main, &b, from, r) != 0)
 		return -1;
-	bio = BIO_new_mem_buf(b.data, (int)b.size);
-	result = bio != NULL ? parse_chain(bio, chain, &what) : -1;
-	if (result != 0 && what != NULL)
-		problem(r, from, files->main, what);
+	tls_bundle_open(&bundle, b.data, b.size, &at);
+	result = parse_chain(&bundle, chain);
+	if (tls_bundle_end(&bundle, "certificate") != 0)
+		result = -1;
 	else if (result != 0)
-		crypto_problem(r, from, files->main, "not a good certificate chain");
-	BIO_free(bio);
+		tls_place_refused(&at, 0, "not loaded");
 	blob_free(&b);
 	return result;
 }
@@ -778,14 +783,7 @@ static int note_issuer(struct tls_trust *trust, const X509 *x)
 	return -1;
 }
 
-/* Where something is loaded from, for what is said of it. */
-struct place {
-	const char *path;
-	const struct tls_origin *from;
-	struct tls_report *r;
-};
-
-static void warn_of_age(const X509_CRL *crl, const struct place *at)
+static void warn_of_age(const X509_CRL *crl, const struct tls_place *at)
 {
 	const ASN1_TIME *end = X509_CRL_get0_nextUpdate(crl);
 	char issuer[256] = "";
@@ -795,19 +793,17 @@ static void warn_of_age(const X509_CRL *crl, const struct place *at)
 	if (X509_NAME_oneline(X509_CRL_get_issuer(crl), issuer, sizeof(issuer)) == NULL)
 		snprintf(issuer, sizeof(issuer), "an unreadable name");
 	tls_report_add(
-		at->r, TLS_WARNING, at->from->file, at->from->line, at->from->setting,
+		at->report, TLS_WARNING, at->from->file, at->from->line, at->from->setting,
 		"%s: the list of %s has expired: every certificate of that authority is refused until a current "
 		"list is loaded",
 		at->path, issuer);
 }
 
-static int add_anchors(struct tls_trust *trust, BIO *bio, const struct place *at)
+static int add_anchors(struct tls_trust *trust, struct tls_bundle *b)
 {
-	int count = 0;
 	X509 *x;
 
-	(void)at;
-	while ((x = next_certificate(bio)) != NULL) {
+	while ((x = tls_bundle_certificate(b)) != NULL) {
 		int added = X509_STORE_add_cert(trust->anchors, x);
 
 		if (added == 1)
@@ -815,34 +811,30 @@ static int add_anchors(struct tls_trust *trust, BIO *bio, const struct place *at
 		X509_free(x);
 		if (added != 1)
 			return -1;
-		count++;
 	}
-	return end_of_pem() ? count : -1;
+	return 0;
 }
 
-static int add_crls(struct tls_trust *trust, BIO *bio, const struct place *at)
+static int add_crls(struct tls_trust *trust, struct tls_bundle *b)
 {
-	int count = 0;
 	X509_CRL *crl;
 
-	while ((crl = next_crl(bio)) != NULL) {
+	while ((crl = tls_bundle_crl(b)) != NULL) {
 		int added = X509_STORE_add_crl(trust->anchors, crl);
 
-		warn_of_age(crl, at);
+		warn_of_age(crl, &b->at);
 
 		X509_CRL_free(crl);
 		if (added != 1)
 			return -1;
-		count++;
 	}
-	return end_of_pem() ? count : -1;
+	return 0;
 }
 
 /* What a file of a trust store may hold. */
 struct content {
 	const char *name;
-	int (*add)(struct tls_trust *trust, BIO *bio,
-	           const struct place *at); /* returns how many, -1 on an error */
+	int (*add)(struct tls_trust *trust, struct tls_bundle *b); /* returns 0, -1 without memory */
 };
 
 static const struct content certificates = {"certificate", add_anchors};
@@ -852,23 +844,21 @@ static const struct content crls = {"CRL", add_crls};
 static int add_file(struct tls_trust *trust, const char *path, const struct content *content,
                     const struct tls_origin *from, struct tls_report *r)
 {
-	struct place at = {path, from, r};
+	struct tls_place at = {.path = path, .from = from, .report = r};
+	struct tls_bundle bundle;
 	struct blob b;
-	BIO *bio;
-	int count;
+	int result;
 
 	if (read_file(path, &b, from, r) != 0)
 		return -1;
-	bio = BIO_new_mem_buf(b.data, (int)b.size);
-	count = bio != NULL ? content->add(trust, bio, &at) : -1;
-	BIO_free(bio);
+	tls_bundle_open(&bundle, b.data, b.size, &at);
+	result = content->add(trust, &bundle);
+	if (result != 0)
+		tls_place_refused(&at, bundle.line, "cannot be loaded");
+	else
+		result = tls_bundle_end(&bundle, content->name);
 	blob_free(&b);
-	if (count < 0)
-		crypto_problem(r, from, path, "not a good PEM file");
-	else if (count == 0)
-		tls_report_add(r, TLS_ERROR, from->file, from->line, from->setting, "%s: no %s in PEM form in it",
-		               path, content->name);
-	return count > 0 ? 0 : -1;
+	return result;
 }
 
 /*
