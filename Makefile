@@ -48,7 +48,7 @@ tls.so: $(OBJECTS) $(BUILD)/obj/flags
 	$(CC) -shared $(CFLAGS) -Wl,-z,relro,-z,now $(LDFLAGS) -o $@.part $(OBJECTS) $(MODULE_LIBS)
 	@tools/host.sh try $(CURDIR)/$@.part
 	@mv $@.part $@
-	@echo "tls.so is ready for the host $(HOST) $(HOST_VERSION)"
+	@printf '%s\n' $(call quote,tls.so is ready for the host $(HOST) $(HOST_VERSION))
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/obj/flags
 	$(CC) $(MODULE_CFLAGS) @$(HOST_CFLAGS) -MMD -MP -c -o $@ $<
@@ -56,7 +56,7 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/obj/flags
 # Changes only when the flags or the host do, so that everything is built again then, and only then.
 $(BUILD)/obj/flags: $(HOST_CFLAGS) FORCE
 	@mkdir -p $(@D)
-	@{ printf '%s\n' '$(subst ','\'',$(CC) $(MODULE_CFLAGS) $(LDFLAGS) $(MODULE_LIBS))'; cat $(HOST_CFLAGS); } >$@.new
+	@{ printf '%s\n' $(call quote,$(CC) $(MODULE_CFLAGS) $(LDFLAGS) $(MODULE_LIBS)); cat $(HOST_CFLAGS); } >$@.new
 	@cmp -s $@.new $@ && rm $@.new || { [ ! -f tls.so ] || tools/host.sh compare $(CURDIR)/tls.so; mv $@.new $@; }
 
 .PHONY: FORCE
@@ -99,10 +99,11 @@ endif
 
 .PHONY: install uninstall
 install: tls.so
-	@HOST_MODULES='$(HOST_MODULES)' DESTDIR='$(DESTDIR)' tools/install.sh add '$(MODULES_DIR)' $(CURDIR)/tls.so
+	@HOST_MODULES=$(call quote,$(HOST_MODULES)) DESTDIR=$(call quote,$(DESTDIR)) tools/install.sh add $(call quote,$(MODULES_DIR)) \
+		$(call quote,$(CURDIR)/tls.so)
 
 uninstall:
-	@DESTDIR='$(DESTDIR)' tools/install.sh remove '$(MODULES_DIR)'
+	@DESTDIR=$(call quote,$(DESTDIR)) tools/install.sh remove $(call quote,$(MODULES_DIR))
 
 # A second make, because what deps.sh installed must be looked at afresh.
 DEB_DIR := $(BUILD)/deb

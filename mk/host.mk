@@ -6,16 +6,28 @@
 
 export KAMAILIO KAMAILIO_SRC CC
 
-HOST := $(shell tools/host.sh find 2>/dev/null)
+# $(call quote,TEXT): as one word for the shell.
+quote = '$(subst ','\'',$(1))'
+
+# $(call ask_host,QUESTION): what tools/host.sh answers. It gets the variables by name: what was set on make's command line
+# is in the environment of recipes, but not of $(shell) before GNU make 4.4.
+ask_host = $(shell KAMAILIO=$(call quote,$(KAMAILIO)) KAMAILIO_SRC=$(call quote,$(KAMAILIO_SRC)) \
+	CC=$(call quote,$(CC)) tools/host.sh $(1) 2>/dev/null)
+
+HOST := $(call ask_host,find)
 ifneq ($(HOST),)
-HOST_VERSION := $(shell tools/host.sh version)
-HOST_MODULES := $(shell tools/host.sh modules)
+HOST_VERSION := $(call ask_host,version)
+HOST_MODULES := $(call ask_host,modules)
 endif
 
-# A tree of the user's own gets a folder of its own, named after its path.
+# A program or a tree of the user's own gets a folder of its own, named after the paths: another build of the same version
+# may have other structs.
 HOST_DIR := $(BUILD)/host-$(or $(HOST_VERSION),none)
+HOST_OWN := $(call ask_host,own) $(abspath $(KAMAILIO_SRC))
+ifneq ($(strip $(HOST_OWN)),)
+HOST_DIR := $(HOST_DIR)-$(firstword $(shell printf '%s' $(call quote,$(strip $(HOST_OWN))) | md5sum))
+endif
 ifneq ($(KAMAILIO_SRC),)
-HOST_DIR := $(HOST_DIR)-$(firstword $(shell printf '%s' '$(abspath $(KAMAILIO_SRC))' | md5sum))
 HOST_TREE := $(wildcard $(KAMAILIO_SRC)/config.mak $(KAMAILIO_SRC)/src/config.mak)
 endif
 

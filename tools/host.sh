@@ -3,6 +3,7 @@
 # compiler flags it was built with.
 #
 #   host.sh find                print the host's program
+#   host.sh own                 print it when it is another one than is found without KAMAILIO
 #   host.sh version             print the host's version, such as 5.6.3
 #   host.sh modules             print the folder where the host looks for its modules
 #   host.sh preflight           check the compiler, the OpenSSL headers and the host
@@ -26,6 +27,13 @@ find_host() {
 	program=$(PATH="$PATH:/usr/local/sbin:/usr/sbin" command -v "${KAMAILIO:-kamailio}") ||
 		die "no SIP server found (${KAMAILIO:-kamailio}): run 'make deps', or set KAMAILIO= to its program"
 	printf '%s\n' "$program"
+}
+
+# The user's own: not the one that is found by itself.
+own_host() {
+	local program
+	program=$(find_host)
+	[ "$program" = "$(KAMAILIO='' find_host 2>/dev/null)" ] || printf '%s\n' "$program"
 }
 
 host_version() {
@@ -205,7 +213,7 @@ told_flags() {
 
 # The size of the symbol $2 in the file $1; nothing when that does not tell.
 symbol_size() {
-	readelf -W --symbols "$1" 2>/dev/null | awk -v name="$2" '($8 == name || $8 ~ "^" name "@") && !found++ { print $3 }'
+	{ readelf -W --symbols "$1" 2>/dev/null || true; } | awk -v name="$2" '($8 == name || $8 ~ "^" name "@") && !found++ { print $3 }'
 }
 
 # A tree of another version would have another table of hooks, most likely: one of the few structs whose size a program
@@ -286,6 +294,7 @@ compare_module() {
 
 case ${1:-} in
 find) find_host ;;
+own) own_host ;;
 version) host_version "$(find_host)" ;;
 modules) modules_dir "$(find_host)" ;;
 preflight) preflight ;;
@@ -293,5 +302,5 @@ headers) headers "$2" ;;
 tree) check_tree "$(host_version "$(find_host)")" ;;
 try) try_module "$2" ;;
 compare) compare_module "$2" ;;
-*) die "usage: host.sh find|version|modules|preflight|headers DIR|tree|try MODULE|compare MODULE" ;;
+*) die "usage: host.sh find|own|version|modules|preflight|headers DIR|tree|try MODULE|compare MODULE" ;;
 esac

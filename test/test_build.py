@@ -1,0 +1,114 @@
+"""The build: for which host, with how many words, and what each stage of the tests wants to be installed."""
+
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from host import TOP, host_modules_folder, host_program, host_version
+
+SECONDS = 300
+OURS = ("MAKE", "MFLAGS", "CFLAGS", "CC", "KAMAILIO", "V")
+
+
+def run(folder, *words, env=(), status=0):
+    """Runs a command in a folder, without the marks of a make that runs the tests; returns what it printed."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(OURS)}
+    done = subprocess.run(words, cwd=folder, env={**kept, **dict(env)}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, timeout=SECONDS, check=False)
+    assert done.returncode == status, f"{words} ended with {done.returncode}:\n{done.stdout}"
+    return done.stdout
+
+
+def headers():
+    """The host's headers that the checkout was built with."""
+    folder = subprocess.run(["make", "-s", "--eval", "ask: ; @echo $(HOST_DIR)", "ask"], cwd=TOP, stdout=subprocess.PIPE,
+                            text=True, timeout=SECONDS, check=True).stdout.strip()
+    return os.path.join(TOP, folder, "src")
+
+
+@pytest.fixture(scope="module", name="tree")
+def fixture_tree(tmp_path_factory):
+    """A copy of what is built, with the module that the checkout has."""
+    tree = tmp_path_factory.mktemp("tree")
+    for name in os.listdir(TOP):
+        if name in ("Makefile", "mk", "tools", "tls.so") or name.endswith((".c", ".h")):
+            copy = shutil.copytree if os.path.isdir(f"{TOP}/{name}") else shutil.copy
+            copy(f"{TOP}/{name}", tree / name)
+    return tree
+
+
+class Second:
+    """A second host: the first one, but at another place, with modules of its own, and of another version. 6.1's version is compiled
+    into the module, which the first one would refuse then."""
+
+    def __init__(self, folder, another_version=True):
+        self.program, self.modules = str(folder / "kamailio"), str(folder / "the second's modules")
+        self.version = ".".join(str(n) for n in (*host_version()[:2], 99 if another_version else host_version()[2]))
+        text = f"""#!/bin/sh
+case $1 in
+-[vh]) ;;
+*) exec {host_program()} "$@" ;;
+esac
+{host_program()} "$1" 2>&1 | sed -e 's|^\\(version: *[^ ]* \\)[0-9][0-9.]*|\\1{self.version}|' \\
+	-e "s|{host_modules_folder()}|{self.modules}|g"
+"""
+        with open(os.open(self.program, os.O_CREAT | os.O_WRONLY, 0o755), "w", encoding="utf-8") as f:
+            f.write(text)
+
+    def given(self, how):
+        """(words for make, environment) that name this host."""
+        variables = {"KAMAILIO": self.program, "KAMAILIO_SRC": headers()}
+        return ([f"{k}={v}" for k, v in variables.items()], {}) if how == "words" else ([], variables)
+
+
+@pytest.fixture(name="second")
+def fixture_second(tmp_path):
+    folder = tmp_path / "a second 'host'"
+    folder.mkdir()
+    return Second(folder)
+
+
+BOTH_WAYS = pytest.mark.parametrize("how", ["words", "environment"])
+
+
+# -- for which host ------------------------------------------------------------------------------------------------------
+
+@BOTH_WAYS
+def test_install_goes_to_the_host_that_was_named(tree, second, tmp_path, how):
+    """Where that one has its modules, and not where the installed one has."""
+    words, env = second.given(how)
+    stage = tmp_path / "stage"
+    run(tree, "make", "-o", "tls.so", "install", f"DESTDIR={stage}", *words, env=env)
+    assert [os.path.join(where, n) for where, _, names in os.walk(stage) for n in names] == [f"{stage}{second.modules}/tls/tls.so"]
+
+
+@BOTH_WAYS
+def test_headers_are_of_the_host_that_was_named(tree, second, how):
+    """In a folder of its own, named after its version and its place."""
+    words, env = second.given(how)
+    before = set(os.listdir(tree / "build")) if (tree / "build").exists() else set()
+    run(tree, "make", "host-headers", *words, env=env)
+    [folder] = set(os.listdir(tree / "build")) - before
+    assert re.fullmatch(rf"host-{second.version}-[0-9a-f]{{32}}", folder)
+    with open(tree / "build" / folder / "cflags", encoding="utf-8") as f:
+        assert f"-isystem build/{folder}/src" in f.read()
+
+
+def test_the_installed_host_by_its_name(tree):
+    """Naming the host that would be found anyway changes nothing."""
+    ask = ["--eval", "ask: ; @echo $(HOST_DIR)", "ask"]
+    found = run(tree, "make", "-s", *ask)
+    assert found == run(tree, "make", "-s", f"KAMAILIO={host_program()}", *ask)
+    assert found.strip() == "build/host-" + ".".join(str(n) for n in host_version())
+
+
+def test_build_says_for_which_host_it_is(tree, tmp_path):
+    """The program that was named, and its version; twice, and the second time nothing is compiled."""
+    second = Second(tmp_path, another_version=host_version()[:2] < (6, 1))
+    words, _ = second.given("words")
+    said = run(tree, "make", "-j2", "CFLAGS=-O0", *words)
+    assert said.splitlines()[-1] == f"tls.so is ready for the host {second.program} {second.version}"
+    assert "tls.so" not in run(tree, "make", "-j2", "CFLAGS=-O0", *words)
