@@ -89,6 +89,16 @@ static int kind_of(const struct tls_chain *chain)
 	return key != NULL ? EVP_PKEY_get_base_id(key) : EVP_PKEY_NONE;
 }
 
+/* What people call that. */
+static const char *kind_name(const struct tls_chain *chain)
+{
+	const char *name = EVP_PKEY_get0_type_name(X509_get0_pubkey(tls_chain_certificate(chain)));
+
+	if (name == NULL)
+		return "one that OpenSSL has no name for";
+	return strcmp(name, "EC") == 0 ? "ECDSA" : name;
+}
+
 /* Says what loads well and does not do what it looks like. */
 static void check_pairs(const struct builder *b, const struct tls_domain *d)
 {
@@ -98,10 +108,26 @@ static void check_pairs(const struct builder *b, const struct tls_domain *d)
 		warn(b, "certificate", "there is none: every client will be refused; name a file");
 	if (is_empty(s->certificate2) && !is_empty(s->private_key2))
 		warn(b, "private_key2", "has no effect without certificate2");
-	if (kind_of(d->chains[1]) != EVP_PKEY_NONE && kind_of(d->chains[0]) == kind_of(d->chains[1]))
-		warn(b, "certificate2",
-		     "has a key of the same kind as certificate, which nobody will be shown; make one of them "
-		     "RSA, the other ECDSA");
+}
+
+/*
+ * OpenSSL keeps one pair of each kind, whatever its curve or size: of two, nobody is shown the first. Returns
+ * 0, -1 when that is so (reported).
+ */
+static int check_kinds(const struct builder *b, const struct tls_domain *d)
+{
+	const struct tls_settings *s = &b->section->settings;
+	struct tls_origin from = origin(b, "certificate2");
+	int kind = kind_of(d->chains[1]);
+
+	if (kind == EVP_PKEY_NONE || kind != kind_of(d->chains[0]))
+		return 0;
+	tls_report_add(
+		b->r, TLS_ERROR, from.file, from.line, from.setting,
+		"%s has a key of the same kind, %s, as the certificate %s: a section serves one certificate of "
+		"each kind; remove one, or make one of them RSA and the other ECDSA",
+		s->certificate2, kind_name(d->chains[1]), s->certificate);
+	return -1;
 }
 
 static void check_name(const struct builder *b)
@@ -414,6 +440,7 @@ int tls_context_make(struct tls_domain *d, const struct tls_section *section, st
 	set_verification(d, &section->settings);
 	failed |= load_pair(&b, d, 0);
 	failed |= load_pair(&b, d, 1);
+	failed |= check_kinds(&b, d);
 	check_pairs(&b, d);
 	check_name(&b);
 	failed |= load_trust(&b, d);

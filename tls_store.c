@@ -132,36 +132,60 @@ static void blob_free(struct blob *b)
 	b->data = NULL;
 }
 
+/* Why no file like ST is read, NULL when it is. */
+static const char *unfit(const struct stat *st)
+{
+	if (!S_ISREG(st->st_mode))
+		return "not a regular file";
+	if (st->st_size == 0)
+		return "the file is empty";
+	return st->st_size > FILE_MAX ? "the file is larger than 64 MB" : NULL;
+}
+
+/* Fills OUT, as far as the file goes, and tells in *GOT how far that is. Returns NULL, or why it cannot. */
+static const char *read_bytes(int fd, struct blob *out, size_t *got)
+{
+	ssize_t n = 1;
+
+	*got = 0;
+	while (*got < out->size && n != 0) {
+		n = read(fd, out->data + *got, out->size - *got);
+		if (n < 0 && errno != EINTR)
+			return strerror(errno);
+		*got += n > 0 ? (size_t)n : 0;
+	}
+	return NULL;
+}
+
+/*
+ * Half of an old file and half of a new one may parse: what somebody writes to meanwhile is refused. One byte more
+ * is asked for than there should be, as a file may have grown.
+ */
 static const char *read_all(int fd, struct blob *out)
 {
-	struct stat st;
-	size_t got = 0;
+	struct stat before, after;
+	const char *reason;
+	size_t got;
 
-	if (fstat(fd, &st) != 0)
+	if (fstat(fd, &before) != 0)
 		return strerror(errno);
-	if (!S_ISREG(st.st_mode))
-		return "not a regular file";
-	if (st.st_size == 0)
-		return "the file is empty";
-	if (st.st_size > FILE_MAX)
-		return "the file is larger than 64 MB";
-	out->data = malloc((size_t)st.st_size);
+	reason = unfit(&before);
+	if (reason != NULL)
+		return reason;
+	out->size = (size_t)before.st_size + 1;
+	out->data = malloc(out->size);
 	if (out->data == NULL)
 		return "no memory to read it";
-	out->size = (size_t)st.st_size;
-	while (got < out->size) {
-		ssize_t n = read(fd, out->data + got, out->size - got);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return strerror(errno);
-		if (n == 0)
-			break;
-		got += (size_t)n;
-	}
+	reason = read_bytes(fd, out, &got);
+	if (reason != NULL)
+		return reason;
+	if (fstat(fd, &after) != 0)
+		return strerror(errno);
+	if (got != (size_t)before.st_size || after.st_size != before.st_size ||
+	    after.st_mtim.tv_sec != before.st_mtim.tv_sec || after.st_mtim.tv_nsec != before.st_mtim.tv_nsec)
+		return "it changed while it was read; try again";
 	out->size = got;
-	return got > 0 ? NULL : "the file is empty";
+	return NULL;
 }
 
 /* Reads PATH whole into OUT. Returns 0, or -1 with the reason in R and OUT empty. */

@@ -180,7 +180,6 @@ HOLLOW = {
     "a second key alone": ({"private_key2": "{certs.server_rsa.key}"}, "private_key2", "no effect without certificate2"),
     "a pattern": ({"server_name": '"*.example.org"'}, "server_name", "server_name_mode = 2"),
     "a name with a port": ({"server_name": "example.org:5061"}, "server_name", "without a port"),
-    "two of a kind": ({"certificate2": "{certs.server_ec2.cert}", "private_key2": "{certs.server_ec2.key}"}, "certificate2", "same kind"),
 }
 
 
@@ -210,6 +209,50 @@ def test_parameters_beside_a_file_are_warned_of(start_host, certs):
 def test_pairs_of_two_kinds_are_no_trouble(host, certs):
     host.write("tls.cfg", text(certs, certificate2=certs.server_rsa.cert, private_key2=certs.server_rsa.key))
     assert problems(host) == []
+
+
+KINDS = {  # how openssl makes a key, and what the error calls it
+    "RSA": (["rsa:2048"], "RSA"), "RSA 3072": (["rsa:3072"], "RSA"), "RSA-PSS": (["rsa-pss"], "RSA-PSS"),
+    "P-256": (["ec", "-pkeyopt", "ec_paramgen_curve:P-256"], "ECDSA"), "P-384": (["ec", "-pkeyopt", "ec_paramgen_curve:P-384"], "ECDSA"),
+    "Ed25519": (["ed25519"], "ED25519"), "Ed448": (["ed448"], "ED448")}
+
+
+def made_by_openssl(host, kind, number):
+    """The files of a self-signed certificate: its settings."""
+    files = {"certificate": host.path(f"pair{number}.pem"), "private_key": host.path(f"pair{number}.key")}
+    subprocess.run(["openssl", "req", "-x509", "-newkey", *KINDS[kind][0], "-nodes", "-subj", "/CN=localhost", "-out", files["certificate"],
+                    "-keyout", files["private_key"]], check=True, stderr=subprocess.DEVNULL)
+    return files
+
+
+@pytest.mark.parametrize("one, two", [("RSA", "RSA"), ("RSA", "RSA 3072"), ("RSA-PSS", "RSA-PSS"), ("P-256", "P-256"),
+                                      ("P-384", "P-256"), ("Ed25519", "Ed25519")])
+def test_two_pairs_of_one_kind(host, certs, one, two):
+    """One of them would never be shown, and with RSA no handshake would succeed: an error names both files and the kind."""
+    pairs = made_by_openssl(host, one, 1), {k + "2": v for k, v in made_by_openssl(host, two, 2).items()}
+    host.write("tls.cfg", text(certs, **pairs[0], **pairs[1]))
+    refuses(host, ": certificate2: ", pairs[0]["certificate"], pairs[1]["certificate2"], f"same kind, {KINDS[two][1]},")
+    assert sum("same kind" in said for said in problems(host)) == 1
+
+
+@pytest.mark.parametrize("one, two, shown", [
+    ("RSA", "RSA-PSS", {"rsa_pss_rsae_sha256": 1, "rsa_pss_pss_sha256": 2}),
+    ("RSA-PSS", "RSA", {"rsa_pss_rsae_sha256": 2, "rsa_pss_pss_sha256": 1}),
+    ("RSA", "P-256", {"rsa_pss_rsae_sha256": 1, "ecdsa_secp256r1_sha256": 2}),
+    ("P-256", "RSA", {"rsa_pss_rsae_sha256": 2, "ecdsa_secp256r1_sha256": 1}),
+    ("P-256", "Ed25519", {"ed25519": 2, "ecdsa_secp256r1_sha256": 1}),
+    ("Ed448", "Ed25519", {"ed25519": 2, "ed448": 1})])
+@pytest.mark.parametrize("version", ["tls1_2", "tls1_3"])
+def test_two_pairs_of_two_kinds(host, certs, one, two, shown, version):
+    """Each client gets the one that it can verify, in several workers: an RSA key is each process's own copy."""
+    files = made_by_openssl(host, one, 1), made_by_openssl(host, two, 2)
+    host.write("tls.cfg", text(certs, method="TLSv1.2+", **files[0], **{k + "2": v for k, v in files[1].items()}))
+    host.rpc("tls.reload")
+    for algorithm, number in list(shown.items()) * 4:
+        done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{host.port()}", "-" + version, "-sigalgs", algorithm],
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+        with open(files[number - 1]["certificate"], encoding="ascii") as f:
+            assert f.read().strip() in done.stdout, done.stdout + done.stderr
 
 
 def test_wrong_password_is_said_once(host, certs):

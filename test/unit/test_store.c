@@ -1,0 +1,155 @@
+/* links: BENCH -Wl,--wrap=read */
+/*
+ * test_store.c - files that are not what they were a moment ago
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "bench.h"
+
+static const char domains[] = "[server:default]\n"
+							  "certificate = @/server.pem\n"
+							  "private_key = @/server.key\n"
+							  "ca_list = @/ca.pem\n"
+							  "[client:default]\n";
+
+/* ---- somebody who writes to a file while it is read */
+
+static const char *victim; /* its name in the folder, NULL: nobody writes */
+static void (*write_to)(const char *path);
+
+/* Whether FD is the file PATH. */
+static bool is_file(int fd, const char *path)
+{
+	struct stat a, b;
+
+	return fstat(fd, &a) == 0 && stat(path, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+ssize_t __real_read(int fd, void *to, size_t size);
+ssize_t __wrap_read(int fd, void *to, size_t size);
+
+/* The first half comes from the file as it was. */
+ssize_t __wrap_read(int fd, void *to, size_t size)
+{
+	const char *path = victim != NULL ? bench_path(victim) : NULL;
+	ssize_t n;
+
+	if (path == NULL || !is_file(fd, path))
+		return __real_read(fd, to, size);
+	victim = NULL;
+	n = __real_read(fd, to, size / 2);
+	write_to(path);
+	return n;
+}
+
+static void shrink(const char *path)
+{
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(truncate(path, st.st_size * 3 / 4), 0);
+}
+
+static void empty(const char *path)
+{
+	assert_int_equal(truncate(path, 0), 0);
+}
+
+static void grow(const char *path)
+{
+	FILE *f = fopen(path, "a");
+
+	assert_non_null(f);
+	assert_true(fputs("# more\n", f) > 0);
+	fclose(f);
+}
+
+/* As long as before, and as good: only its time tells. */
+static void write_over(const char *path)
+{
+	const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = 1}};
+	FILE *f = fopen(path, "r+");
+
+	assert_non_null(f);
+	assert_true(fputc('-', f) > 0);
+	assert_int_equal(fflush(f), 0);
+	assert_int_equal(futimens(fileno(f), times), 0);
+	fclose(f);
+}
+
+/* What FILE holds; the caller frees it. */
+static char *content_of(const char *file)
+{
+	FILE *f = fopen(bench_path(file), "r");
+	char *text = calloc(1, 65536);
+
+	assert_non_null(f);
+	assert_non_null(text);
+	assert_true(fread(text, 1, 65535, f) > 0);
+	fclose(f);
+	return text;
+}
+
+/* Whether the error in R is about FILE, and the one that is wanted. */
+static bool is_error(const struct tls_report *r, const char *file)
+{
+	const struct tls_problem *p = r->first;
+
+	while (p != NULL && p->severity != TLS_ERROR)
+		p = p->next;
+	if (p != NULL && strstr(p->text, file) != NULL &&
+	    strstr(p->text, "changed while it was read; try again") != NULL)
+		return true;
+	printf("%s\n", p != NULL ? p->text : "no error");
+	return false;
+}
+
+static void a_file_that_changes_while_it_is_read(void **state)
+{
+	static const char *const files[] = {"server.pem", "server.key", "ca.pem"};
+	static void (*const changes[])(const char *path) = {shrink, empty, grow, write_over};
+
+	(void)state;
+	for (size_t i = 0; i < 12; i++) {
+		char *text = content_of(files[i / 4]);
+		struct tls_report r;
+
+		tls_report_init(&r);
+		bench_write(files[i / 4], text); /* else it is not read again */
+		victim = files[i / 4];
+		write_to = changes[i % 4];
+		tls_load_check(&r);
+		assert_null(victim);
+		assert_int_equal(r.errors, 1);
+		assert_true(is_error(&r, files[i / 4]));
+		tls_report_clear(&r);
+		bench_write(files[i / 4], text);
+		free(text);
+		tls_load_check(&r);
+		assert_int_equal(r.errors, 0);
+		tls_report_clear(&r);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_file_that_changes_while_it_is_read),
+	};
+
+	if (bench_prepare() != 0 || bench_start(domains) != 0)
+		return 1;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
