@@ -121,6 +121,36 @@ static inline void tls_compat_compress_certificates(SSL_CTX *ctx)
 /* The host's main program has it, but no header. */
 extern int config_check __attribute__((weak));
 
+/*
+ * The host's tcp_main_threads, which came with 6.1. Newer ones than that make the C library's locks work
+ * between processes only while it is 0.
+ */
+extern int ksr_tcp_main_threads __attribute__((weak));
+
+static inline int tls_compat_main_threads(void)
+{
+	return &ksr_tcp_main_threads != NULL ? ksr_tcp_main_threads : 0;
+}
+
+/* Whether the host was built to make those locks work between processes at all. */
+static inline bool tls_compat_has_shared_locks(void)
+{
+#ifdef KSR_PTHREAD_MUTEX_SHARED
+	return true;
+#else
+	return false;
+#endif
+}
+
+/*
+ * Flags of an RPC command whose calls the host spaces by its rpc_exec_delta, which 5.6 does not have.
+ */
+#if VERSIONVAL >= 6000000
+#define TLS_COMPAT_RPC_SPACED RPC_EXEC_DELTA
+#else
+#define TLS_COMPAT_RPC_SPACED 0
+#endif
+
 /* Numbers of pseudo-variables. */
 #if VERSIONVAL >= 6000000
 typedef long tls_compat_pv_number;

@@ -357,6 +357,27 @@ static int lock_wakes_child(CRYPTO_RWLOCK *lock)
 	return result;
 }
 
+/* Says what keeps the locks in one process, as far as that can be told, and what to do. */
+static void complain_of_locks(void)
+{
+	const char *said = "a lock of OpenSSL's does not wake another process";
+
+	if (!tls_compat_has_shared_locks())
+		LM_ERR(
+			"%s: the host was built without KSR_PTHREAD_MUTEX_SHARED ('TLS_PTHREAD_MUTEX_SHARED' is not among "
+			"the flags of 'kamailio -v'): build it with that, or take the distribution's; tls_force_run starts "
+			"all the same\n",
+			said);
+	else if (tls_compat_main_threads() != 0)
+		LM_ERR("%s: tcp_main_threads is %d, and from 6.2 on the host has such locks only with 0: set "
+		       "tcp_main_threads=0; tls_force_run starts all the same\n",
+		       said, tls_compat_main_threads());
+	else
+		LM_ERR("%s: something replaces the host's pthread_rwlock_init (see LD_PRELOAD): start without it; "
+		       "tls_force_run starts all the same\n",
+		       said);
+}
+
 /*
  * The host is not told of the child's end: it keeps one signal until it looks for the first time, when it has
  * started, and would forget a SIGTERM that comes meanwhile.
@@ -375,10 +396,7 @@ static int prove_locks(void)
 	sigaction(SIGCHLD, &host, NULL);
 	CRYPTO_THREAD_lock_free(lock);
 	if (result != 0)
-		LM_ERR(
-			"a lock of OpenSSL's does not wake another process: the host must be built with "
-			"KSR_PTHREAD_MUTEX_SHARED (see 'TLS_PTHREAD_MUTEX_SHARED' in the flags of 'kamailio -v') and nothing may "
-			"replace pthread_rwlock_init; tls_force_run starts all the same\n");
+		complain_of_locks();
 	return result;
 }
 

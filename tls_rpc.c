@@ -328,10 +328,16 @@ static void add_connection(struct answer *a, const struct tls_connection *t)
 	add_place(a, t);
 }
 
+/* By its peer, as ADDRESS:PORT or [ADDRESS]:PORT, or by its domain. */
 static bool wanted_connection(const struct answer *a, const struct tls_connection *t)
 {
-	return wanted(a, address_text(&t->tcp->rcv.src_ip).text) ||
-	       (t->use.domain != NULL && wanted(a, t->use.domain->name));
+	const struct receive_info *rcv = &t->tcp->rcv;
+	bool six = rcv->src_ip.af == AF_INET6;
+	char peer[IP_ADDR_MAX_STR_SIZE + sizeof("[]:65535")];
+
+	snprintf(peer, sizeof(peer), "%s%s%s:%u", six ? "[" : "", address_text(&rcv->src_ip).text, six ? "]" : "",
+	         (unsigned)rcv->src_port);
+	return wanted(a, peer) || (t->use.domain != NULL && wanted(a, t->use.domain->name));
 }
 
 static void rpc_list(rpc_t *rpc, void *ctx)
@@ -645,17 +651,21 @@ static void rpc_kill(rpc_t *rpc, void *ctx)
 static const char *reload_doc[] = {"Reads the TLS configuration and its files again", NULL};
 static const char *check_doc[] = {"Tells what a tls.reload would find wrong, and changes nothing", NULL};
 static const char *list_doc[] = {
-	"Lists the TLS connections; with a text, those whose peer or domain contains it", NULL};
+	"Lists the TLS connections; with a text, those whose peer (ADDRESS:PORT) or domain contains it", NULL};
 static const char *domains_doc[] = {"Lists the domains; with a text, those whose name contains it", NULL};
 static const char *info_doc[] = {"Numbers of connections, configuration, memory, versions", NULL};
 static const char *options_doc[] = {"The module's settings as they are now", NULL};
 static const char *kill_doc[] = {"Closes the TLS connection with the given id", NULL};
 
 static rpc_export_t commands[] = {
-	{"tls.reload", rpc_reload, reload_doc, 0},   {"tls.check", rpc_check, check_doc, 0},
-	{"tls.list", rpc_list, list_doc, RET_ARRAY}, {"tls.domains", rpc_domains, domains_doc, RET_ARRAY},
-	{"tls.info", rpc_info, info_doc, 0},         {"tls.options", rpc_options, options_doc, 0},
-	{"tls.kill", rpc_kill, kill_doc, 0},         {NULL, NULL, NULL, 0},
+	{"tls.reload", rpc_reload, reload_doc, TLS_COMPAT_RPC_SPACED},
+	{"tls.check", rpc_check, check_doc, 0},
+	{"tls.list", rpc_list, list_doc, RET_ARRAY},
+	{"tls.domains", rpc_domains, domains_doc, RET_ARRAY},
+	{"tls.info", rpc_info, info_doc, 0},
+	{"tls.options", rpc_options, options_doc, 0},
+	{"tls.kill", rpc_kill, kill_doc, 0},
+	{NULL, NULL, NULL, 0},
 };
 
 int tls_rpc_start(void)

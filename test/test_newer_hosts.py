@@ -69,6 +69,21 @@ def test_timeouts_of_the_host(impatient):
     impatient.wait_no_connections(20)
 
 
+# -- the host's spacing of commands --------------------------------------------------------------------------------------
+
+@since((6, 0), "rpc_exec_delta")
+@pytest.mark.parametrize("module", ["packaged", "ours"])
+def test_reloads_are_spaced_by_the_host(start_host, certs, module):
+    """tls.reload obeys rpc_exec_delta, as it does there; what only looks does not."""
+    host = start_host(module=module, modparams=certs.server_ec.params(config=certs.write("spaced.cfg", "[server:default]\n"
+                      + certs.server_ec.section() + "[client:default]\n")), settings={"rpc_exec_delta": 3600})
+    host.allow("limited by delta")
+    assert "Ok" in str(host.rpc("tls.reload"))
+    assert "Too Fast" in host.rpc_error("tls.reload")
+    for _ in range(2):
+        host.rpc("tls.info")
+
+
 # -- threads in the main TCP process ---------------------------------------------------------------------------------------
 
 @pytest.fixture(scope="module")

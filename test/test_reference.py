@@ -464,7 +464,7 @@ def test_fail2ban(start_host, certs):
 def test_named_tests_exist():
     """Every test that a page names is there, and every failure of the past has at least one."""
     rows = [line.split(" | ") for line in page("regressions.md").splitlines() if line.startswith("| ")][1:]
-    assert len(rows) >= 24 and all(len(row) == 3 and re.search(r"`test_\w+\.py::test_\w+`", row[2]) for row in rows)
+    assert len(rows) >= 24 and all(len(row) == 3 and re.search(r"`(test_\w+\.py::test_\w+|unit/test_\w+\.c)`", row[2]) for row in rows)
     for name in ("regressions.md", "security.md", "design.md"):
         for file, test in re.findall(r"`((?:unit/)?test_\w+\.(?:py|c))(?:::(\w+))?`", page(name)):
             path = os.path.join(TOP, "test", "unit" if file.endswith(".c") else "", os.path.basename(file))

@@ -222,6 +222,22 @@ def test_list_of_some(host):
     host.wait_no_connections()
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "[::1]"])
+def test_list_by_address_and_port(start_host, certs, address):
+    """As addresses and ports are written: one connection of several from there, and none that only has a part of it."""
+    at = f"tls:{address}"
+    host = make(start_host, listen=(UDP, at), tls_cfg=sections(certs))
+    bare = address.strip("[]")
+    with connect(host.port(at), address=bare) as first, connect(host.port(at), address=bare) as second:
+        first.ask()
+        second.ask()
+        port = first.sock.getsockname()[1]
+        assert [c["src_port"] for c in host.rpc("tls.list", f"{address}:{port}")] == [port]
+        assert kamcmd(host, "tls.list", f"{address}:{port}").count("src_ip") == 1
+        assert len(host.rpc("tls.list", bare)) == 2
+        assert not host.rpc("tls.list", f"{address}:{port}0") and not host.rpc("tls.list", f"9{address}:{port}")
+
+
 def test_info_tells_both_worlds_and_the_library(host):
     info = host.rpc("tls.info")
     assert info["domains"] == 5
