@@ -107,6 +107,7 @@ struct tls_options {
 	int low_mem_threshold2; /* KB, -1 default, 0 off */
 	int force_run;
 	int session_cache;
+	int session_lifetime; /* seconds from the full handshake */
 	int renegotiation;
 	int ssl_release_buffers; /* -1: the module's choice */
 	int ssl_freelist_max_len;
@@ -708,6 +709,28 @@ struct X509_crl_st *tls_bundle_crl(struct tls_bundle *b);
 /* Returns 0; -1 when something could not be read, or there was nothing, which NAME calls (reported). */
 int tls_bundle_end(const struct tls_bundle *b, const char *name);
 
+/* ------------------------------------------------------------------ time: tls_clock.c ------------------ */
+
+/* Seconds by a clock that nobody sets and that never stops, the same one in all processes: for ages. */
+int64_t tls_clock_steady(void);
+
+/* Seconds since 1970, as somebody has set the clock: for what certificates and the like say. */
+int64_t tls_clock_wall(void);
+
+/* ------------------------------------------------------------------ how long a verification holds: tls_lifetime.c */
+
+struct x509_store_ctx_st;
+
+#define TLS_LIFETIME_ENDLESS INT64_MAX
+
+/*
+ * When the first thing ends that the verification in STORE, which is done, rests on, in seconds since 1970:
+ * a certificate of the chain, its authority's included, or a revocation list. Of a certificate that was
+ * accepted without being good, its own end, if that is to come. 0 when it cannot be told. Shared scope, in
+ * the process that verifies.
+ */
+int64_t tls_lifetime_end(struct x509_store_ctx_st *store);
+
 /* ------------------------------------------------------------------ resumption: tls_session.c ---------- */
 
 /*
@@ -724,6 +747,18 @@ int tls_session_start(void);
  */
 int tls_session_context(const char *identity, unsigned char out[TLS_SESSION_CONTEXT_SIZE]);
 
+/* What a session that is being made will depend on, as far as it is known. Server. */
+struct tls_session_terms {
+	int64_t end; /* of what the client was verified by, in seconds since 1970; 0: not known */
+};
+
+/*
+ * In the process that goes on with SSL's handshake, as server: a ClientHello has come; the client has been
+ * verified, with the outcome in STORE.
+ */
+void tls_session_hello(struct ssl_st *ssl);
+void tls_session_verified(struct ssl_st *ssl, struct x509_store_ctx_st *store);
+
 /* Sets resumption up in CTX. SERVER: issue tickets. Shared scope. Returns 0 or -1. */
 int tls_session_setup(struct ssl_ctx_st *ctx, bool server,
                       const unsigned char context[TLS_SESSION_CONTEXT_SIZE]);
@@ -738,7 +773,6 @@ bool tls_verify_peer_is_verified(const struct ssl_st *ssl);
  * first leaves a refusal as it is and says in the error queue what was wrong with whose certificate; the
  * second accepts all.
  */
-struct x509_store_ctx_st;
 int tls_verify_note(int ok, struct x509_store_ctx_st *store);
 int tls_verify_accept(int ok, struct x509_store_ctx_st *store);
 
@@ -794,6 +828,7 @@ struct tls_domain {
 struct tls_domain_use {
 	struct tls_domain *domain;
 	struct tls_address address; /* that it was chosen by: ours when accepting, the peer's when connecting */
+	struct tls_session_terms session;
 };
 
 /* What the hooks need to choose a domain. */

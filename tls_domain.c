@@ -269,6 +269,7 @@ static int on_client_hello(SSL *ssl, int *alert, void *arg)
 	bool named;
 
 	(void)arg;
+	tls_session_hello(ssl);
 	q.server_name = hello_name(ssl, &q.server_name_length);
 	if (q.server_name == NULL)
 		return SSL_CLIENT_HELLO_SUCCESS;

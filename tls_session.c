@@ -18,7 +18,8 @@
 
 #include "tls.h"
 
-#define ROTATE_SECONDS (12 * 3600) /* far above the lifetime of a ticket, so that two keys are enough */
+#define TICKET_SECONDS (2 * 3600)  /* one ticket */
+#define ROTATE_SECONDS (12 * 3600) /* far above that, so that two keys are enough */
 
 struct ticket_key {
 	unsigned char name[16], cipher[32], mac[32];
@@ -145,25 +146,118 @@ static int ticket_key_cb(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_C
 	return ok ? found : -1;
 }
 
-/*
- * OpenSSL's callback for each ticket that was read (SSL_CTX_set_session_ticket_cb(3)). One of a client whose
- * certificate has expired since does not count: the handshake is a full one, and ends as for any such client.
- */
-static SSL_TICKET_RETURN ticket_cb(SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t length,
-                                   SSL_TICKET_STATUS status, void *arg)
+/* ---- what ends a session */
+
+/* Goes with the session, inside its tickets. It never leaves this server's life, so it has no other form. */
+struct record {
+	int64_t began, began_wall; /* the full handshake, by either clock */
+	int64_t end;               /* of what the client was verified by, on the wall */
+	int64_t written;           /* the ticket */
+};
+
+static struct tls_session_terms *terms_of(const SSL *ssl)
 {
-	X509 *peer = session != NULL ? SSL_SESSION_get0_peer(session) : NULL;
+	struct tls_domain_use *use = SSL_get_app_data(ssl);
+
+	return use != NULL ? &use->session : NULL;
+}
+
+void tls_session_hello(SSL *ssl)
+{
+	struct tls_session_terms *terms = terms_of(ssl);
+
+	if (terms != NULL)
+		*terms = (struct tls_session_terms){.end = TLS_LIFETIME_ENDLESS};
+}
+
+void tls_session_verified(SSL *ssl, X509_STORE_CTX *store)
+{
+	struct tls_session_terms *terms = terms_of(ssl);
+
+	if (terms != NULL)
+		terms->end = tls_lifetime_end(store);
+}
+
+/* Returns false when SESSION has no good one. */
+static bool read_record(SSL_SESSION *session, struct record *r)
+{
+	void *data = NULL;
+	size_t size = 0;
+
+	if (SSL_SESSION_get0_ticket_appdata(session, &data, &size) != 1 || data == NULL || size != sizeof(*r))
+		return false;
+	memcpy(r, data, sizeof(*r));
+	return true;
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+/*
+ * For how many seconds a session with R may still be resumed, 0 or less: no more. Its end is looked for on
+ * both clocks: whoever sets the one on the wall back must not make it younger. One from the future was made
+ * before that, and may have been verified by what is not good yet: the full handshake will tell.
+ */
+static int64_t seconds_left(const struct record *r)
+{
+	int64_t wall = tls_clock_wall(), age = tls_clock_steady() - r->began;
+	int64_t left = tls_runtime_options()->session_lifetime - age;
+
+	if (age < 0 || wall < r->began_wall)
+		return 0;
+	if (r->end == TLS_LIFETIME_ENDLESS)
+		return left;
+	return earlier(left, earlier(r->end - wall, r->end - r->began_wall - age));
+}
+
+/*
+ * OpenSSL's callback for each ticket that is about to be written (SSL_CTX_set_session_ticket_cb(3)). A session
+ * that was resumed keeps what the full handshake gave it; in TLS 1.3 its ticket is a new one all the same, in
+ * TLS 1.2 not even for OpenSSL. Without memory the ticket is good for nothing; the connection is.
+ */
+static int on_ticket_written(SSL *ssl, void *arg)
+{
+	const struct tls_session_terms *terms = terms_of(ssl);
+	SSL_SESSION *session = SSL_get_session(ssl);
+	bool resumed = SSL_session_reused(ssl) == 1;
+	struct record r = {.began = tls_clock_steady(), .began_wall = tls_clock_wall()};
+	int64_t left;
+
+	(void)arg;
+	r.end = terms != NULL ? terms->end : 0;
+	if (session == NULL || (resumed && (!read_record(session, &r) || SSL_version(ssl) < TLS1_3_VERSION)))
+		return 1;
+	r.written = tls_clock_steady();
+	left = earlier(TICKET_SECONDS, seconds_left(&r));
+	SSL_SESSION_set_timeout(session, left > 0 ? (long)left : 1); /* 0 would end the handshake */
+	if (SSL_SESSION_set1_ticket_appdata(session, &r, sizeof(r)) != 1)
+		ERR_clear_error();
+	return 1;
+}
+
+/*
+ * OpenSSL's callback for each ticket that was read. One that does not count any more means a full handshake,
+ * which ends as for any client that comes for the first time. OpenSSL itself would look at the age of a
+ * ticket on the wall.
+ */
+static SSL_TICKET_RETURN on_ticket_read(SSL *ssl, SSL_SESSION *session, const unsigned char *name,
+                                        size_t length, SSL_TICKET_STATUS status, void *arg)
+{
+	struct record r;
 
 	(void)ssl;
 	(void)name;
 	(void)length;
 	(void)arg;
-	if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW)
-		return SSL_TICKET_RETURN_IGNORE_RENEW;
-	if (peer != NULL && X509_cmp_current_time(X509_get0_notAfter(peer)) <= 0)
+	if ((status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW) || !read_record(session, &r) ||
+	    seconds_left(&r) <= 0 || tls_clock_steady() - r.written >= TICKET_SECONDS)
 		return SSL_TICKET_RETURN_IGNORE_RENEW;
 	return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
 }
+
+/* ---- contexts */
 
 int tls_session_context(const char *identity, unsigned char out[TLS_SESSION_CONTEXT_SIZE])
 {
@@ -181,7 +275,8 @@ int tls_session_setup(SSL_CTX *ctx, bool server, const unsigned char context[TLS
 		return 0;
 	if (SSL_CTX_set_session_id_context(ctx, context, TLS_SESSION_CONTEXT_SIZE) != 1 ||
 	    SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, ticket_key_cb) != 1 ||
-	    SSL_CTX_set_session_ticket_cb(ctx, NULL, ticket_cb, NULL) != 1)
+	    SSL_CTX_set_session_ticket_cb(ctx, on_ticket_written, on_ticket_read, NULL) != 1)
 		return -1;
+	SSL_CTX_set_timeout(ctx, TICKET_SECONDS);
 	return SSL_CTX_set_num_tickets(ctx, 1) == 1 ? 0 : -1;
 }

@@ -140,6 +140,9 @@ const struct tls_setting tls_settings_table[] = {
 	 .meaning = "let clients renegotiate (TLS 1.2 and older)"},
 	{MODULE(session_cache, TLS_BOOL, 0), .choices = switches, RUN(session_cache), NUMBER(0, 0, 1),
 	 .meaning = "resume sessions"},
+	{MODULE(session_lifetime, TLS_INT, TLS_AT_RUNTIME), RUN(session_lifetime), NUMBER(86400, 0, SECONDS_MAX),
+	 .unit = "s",
+	 .meaning = "how long after its full handshake a session may be resumed, however often it was; 0: never"},
 	{MODULE(session_id, TLS_STRING, 0), RUN(session_id),
 	 .meaning = "context that a resumed session must come from"},
 

@@ -217,6 +217,15 @@ static bool server_is_named(SSL *ssl, X509_STORE_CTX *store, const X509 *leaf)
 
 /* ---- a chain */
 
+static int verify_client(SSL *ssl, X509_STORE_CTX *store)
+{
+	int ok = X509_verify_cert(store);
+
+	if (ok == 1)
+		tls_session_verified(ssl, store);
+	return ok;
+}
+
 /*
  * The length of a session ticket is a number of 16 bits, and a client's certificate goes into it whole: with
  * a larger one OpenSSL would end the handshake by "internal error" when it comes to the ticket. In TLS 1.3
@@ -234,9 +243,9 @@ int tls_verify_chain(X509_STORE_CTX *store, void *arg)
 		return ok == 1 && !server_is_named(ssl, store, leaf) ? 0 : ok;
 	}
 	if (leaf == NULL || i2d_X509(leaf, NULL) <= TICKET_CERTIFICATE_MAX)
-		return X509_verify_cert(store);
+		return verify_client(ssl, store);
 	if (SSL_version(ssl) >= TLS1_3_VERSION && SSL_set_num_tickets(ssl, 0) == 1)
-		return X509_verify_cert(store);
+		return verify_client(ssl, store);
 	ERR_raise_data(ERR_LIB_SSL, SSL_R_EXCESSIVE_MESSAGE_SIZE,
 	               "a client's certificate of more than %d bytes can be used with TLS 1.3 only",
 	               TICKET_CERTIFICATE_MAX);

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import datetime
 import os
 import re
 import ssl
@@ -17,6 +18,7 @@ from peers import Client, Closed, Peer, UdpClient, client_context, connect, serv
 
 SCRIPT = relay_script()
 WORKERS = 8
+SOON = datetime.timedelta(seconds=8)
 BOTH = pytest.mark.parametrize("version", ["1.2", "1.3"])
 NAMED = pytest.mark.parametrize("asked", ["localhost", "named.test"], ids=["default", "named"])
 REFUSED = re.compile(r"^ *\d+\((\d+)\) NOTICE: .*TLS handshake failed: peer 127\.0\.0\.1:(\d+), .*certificate revoked", re.M)
@@ -164,6 +166,23 @@ def test_session_from_before_is_no_way_in(site, certs, version, asked):
         site.host.wait_log(rf"peer 127\.0\.0\.1:{port}, .*certificate revoked")
     for session in sessions[1][:4]:
         assert not site.fails(other, asked, session)[0]
+
+
+@BOTH
+def test_session_ends_with_the_list(site, certs, version):
+    """It was made by a list that has ended since: the client has to be looked up again, and cannot be."""
+    context, end = client_context(version, certs.client_good), datetime.datetime.utcnow().replace(microsecond=0) + SOON
+    site.revoke(until=end)
+    with Client(site.host.port(), context).handshake() as client:
+        assert client.ask().status == 200
+        session = client.tls.session
+    with Client(site.host.port(), context, session=session).handshake() as client:
+        assert client.ask().status == 200 and client.tls.session_reused, "no session: this test says nothing"
+        session = client.tls.session
+    wait_for(lambda: datetime.datetime.utcnow() > end, what="the end of the list")
+    assert site.fails(context, session=session)[0]
+    site.revoke()
+    assert not site.fails(context, session=session)[0]
 
 
 @BOTH

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from host import HostError, TOP, relay_script, wait_for
-from peers import Closed, Peer, UdpClient, connect, raw_exchange, refused
+from peers import Client, Closed, Peer, UdpClient, client_context, connect, raw_exchange, refused
 
 SCRIPT = relay_script()
 UDP, TLS = "udp:127.0.0.1", "tls:127.0.0.1"
@@ -21,7 +21,7 @@ NAMES = """force_run method server_name server_name_mode server_id verify_certif
 SECRET = {"private_key_password"}  # which the packaged module shows from 6.0 on
 CHANGE = {"config", "log", "debug", "connection_timeout", "low_mem_threshold1", "low_mem_threshold2", "ct_wq_max",
           "con_ct_wq_max", "ct_wq_blk_size", "send_close_notify"}
-NEW = {"handshake_timeout", "max_handshakes_per_address", "send_timeout", "unknown_server_name"}
+NEW = {"handshake_timeout", "max_handshakes_per_address", "send_timeout", "session_lifetime", "unknown_server_name"}
 
 
 def make(start, certs, module="ours", **tls):
@@ -119,7 +119,7 @@ def test_what_can_be_changed(host):
 @pytest.mark.parametrize("name, value", [
     ("connection_timeout", -2), ("connection_timeout", 2000000000), ("handshake_timeout", 0), ("log", 101),
     ("con_ct_wq_max", -1), ("ct_wq_blk_size", 0), ("send_close_notify", 2), ("low_mem_threshold1", -2),
-    ("unknown_server_name", 2),
+    ("unknown_server_name", 2), ("session_lifetime", -1),
 ])
 def test_value_out_of_range(host, name, value):
     before = get(host, name)
@@ -267,6 +267,26 @@ def test_unknown_server_name(host):
     assert refused(host.port(), server_name="nobody.test")
     put(host, "unknown_server_name", 0)
     assert not refused(host.port(), server_name="nobody.test")
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_session_lifetime(host, version):
+    """Of sessions that exist, too. The client knows nothing of it, and is served all the same."""
+    context = client_context(version)
+    with Client(host.port(), context).handshake() as client:
+        client.ask()
+        session = client.tls.session
+
+    def is_resumed():
+        with Client(host.port(), context, session=session).handshake() as client:
+            assert client.ask().status == 200
+            return client.tls.session_reused
+
+    assert is_resumed()
+    put(host, "session_lifetime", 1)
+    wait_for(lambda: not is_resumed(), 20, "the session's end")
+    put(host, "session_lifetime", 86400)
+    assert is_resumed()
 
 
 def test_config_counts_at_the_next_reload(host, certs):

@@ -188,6 +188,7 @@ static const struct known {
 	{"send_close_notify", NULL, "send_close_notify", TLS_BOOL, LIVE, "no"},
 	{"renegotiation", NULL, NULL, TLS_BOOL, M, "no"},
 	{"session_cache", NULL, "session_cache", TLS_BOOL, M, "no"},
+	{"session_lifetime", NULL, "session_lifetime", TLS_INT, LIVE, "86400"},
 	{"session_id", NULL, "session_id", TLS_STRING, M, ""},
 	{"config", NULL, "config", TLS_STRING, LIVE | TLS_IS_PATH, ""},
 	{"tls_log", NULL, "log", TLS_INT, LIVE, "3"},
