@@ -319,6 +319,16 @@ void tls_config_free(struct tls_config *cfg);
  */
 const char *tls_section_name(const struct tls_section *section, char *out, size_t size);
 
+/* Where a setting came from, for messages: FILE NULL and LINE 0 for module parameters. */
+struct tls_origin {
+	const char *file;
+	int line;
+	const char *setting;
+};
+
+/* Where SETTING of SECTION was set; the section's head where it was not. */
+struct tls_origin tls_section_origin(const struct tls_section *section, const char *setting);
+
 /* ------------------------------------------------------------------ what is legal and hollow: tls_advice.c */
 
 /*
@@ -603,13 +613,6 @@ struct tls_chain;
 /* Trust anchors and revocation lists. */
 struct tls_trust;
 
-/* Where a setting came from, for messages: FILE NULL and LINE 0 for module parameters. */
-struct tls_origin {
-	const char *file;
-	int line;
-	const char *setting;
-};
-
 /*
  * An empty store that takes over what PREVIOUS (NULL: nothing) has from files that are unchanged. PREVIOUS
  * must stay until tls_store_seal().
@@ -730,6 +733,34 @@ struct x509_store_ctx_st;
  * the process that verifies.
  */
 int64_t tls_lifetime_end(struct x509_store_ctx_st *store);
+
+/* ------------------------------------------------------------------ what is no private key: tls_keyfile.c */
+
+/*
+ * What the SIZE bytes at DATA are, the content of the file PATH in which no private key was found, with PASSWORD
+ * although there is one, and how to get the key: a sentence without a full stop in OUT, which has ROOM bytes.
+ * NULL when that cannot be told. Any process; locks and allocates nothing.
+ */
+const char *tls_keyfile_explain(const char *data, size_t size, const char *path, bool password, char *out,
+                                size_t room);
+
+/* ------------------------------------------------------------------ what certificates are for: tls_purpose.c */
+
+/*
+ * Warns when X, the certificate NUMBER (0 or 1) of SECTION, is one that peers refuse in its role: by its key
+ * usages, its kind of key, or because it must be stapled. In the shared scope; leaves the error queue as it is.
+ */
+void tls_purpose_check(const struct tls_section *section, int number, struct x509_st *x,
+                       struct tls_report *r);
+
+/* ------------------------------------------------------------------ names of ciphers: tls_ciphers.c ---- */
+
+/*
+ * Warns of each word of LIST, which CTX has as its ciphers and which is set at FROM, that stands for nothing in
+ * this OpenSSL. In the shared scope; leaves the error queue as it is; says nothing without memory.
+ */
+void tls_ciphers_check(const char *list, struct ssl_ctx_st *ctx, const struct tls_origin *from,
+                       struct tls_report *r);
 
 /* ------------------------------------------------------------------ resumption: tls_session.c ---------- */
 

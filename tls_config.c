@@ -483,6 +483,14 @@ static int *set_line(const struct tls_section *section, const struct tls_setting
 	return &section->set_lines[row - tls_settings_table];
 }
 
+struct tls_origin tls_section_origin(const struct tls_section *section, const char *setting)
+{
+	const struct tls_setting *row = tls_setting_find(setting, TLS_OF_DOMAIN);
+	int line = row != NULL ? *set_line(section, row) : 0;
+
+	return (struct tls_origin){section->file, line > 0 ? line : section->line, setting};
+}
+
 /* What verify_client makes of a switch. */
 enum effect { SWITCHED_OFF, SWITCHED_ON, AS_SET };
 

@@ -29,14 +29,7 @@ struct builder {
 
 static struct tls_origin origin(const struct builder *b, const char *setting)
 {
-	struct tls_origin from = {.file = b->section->file, .line = b->section->line, .setting = setting};
-	const struct tls_setting *row = tls_setting_find(setting, TLS_OF_DOMAIN);
-	int line = row != NULL && b->section->set_lines != NULL ? b->section->set_lines[row - tls_settings_table]
-	                                                        : 0;
-
-	if (line > 0)
-		from.line = line;
-	return from;
+	return tls_section_origin(b->section, setting);
 }
 
 /* Reports that OpenSSL refuses SETTING. */
@@ -211,6 +204,12 @@ static void split_ciphers(const char *list, char *older, char *suites)
 	}
 }
 
+static int refused_ciphers(const struct builder *b, const char *list)
+{
+	refused(b, "cipher_list", list, "; \"openssl ciphers -v\" lists what there is");
+	return -1;
+}
+
 /*
  * Names of TLS <= 1.2 go to the cipher list, those of TLS 1.3 to the suites; the one without names keeps its
  * default.
@@ -229,13 +228,22 @@ static int use_ciphers(const struct builder *b, struct tls_domain *d)
 		return -1;
 	suites = older + size;
 	split_ciphers(list, older, suites);
-	if ((older[0] != '\0' && SSL_CTX_set_cipher_list(d->ctx, older) != 1) ||
-	    (suites[0] != '\0' && SSL_CTX_set_ciphersuites(d->ctx, suites) != 1)) {
-		refused(b, "cipher_list", list, "; \"openssl ciphers -v\" lists what there is");
-		result = -1;
-	}
+	if (older[0] != '\0' && SSL_CTX_set_cipher_list(d->ctx, older) != 1)
+		result = refused_ciphers(b, older);
+	else if (suites[0] != '\0' && SSL_CTX_set_ciphersuites(d->ctx, suites) != 1)
+		result = refused_ciphers(b, suites);
 	free(older);
 	return result;
+}
+
+/* Also where the context was taken over: what is wrong with a configuration is said each time that it is loaded. */
+static void check_ciphers(const struct builder *b, const struct tls_domain *d)
+{
+	const char *list = b->section->settings.cipher_list;
+	struct tls_origin from = origin(b, "cipher_list");
+
+	if (!is_empty(list))
+		tls_ciphers_check(list, d->ctx, &from, b->r);
 }
 
 /* What D offers and takes for the key exchange. */
@@ -446,12 +454,15 @@ int tls_context_make(struct tls_domain *d, const struct tls_section *section, st
 	failed |= load_trust(&b, d);
 	if (take_fingerprint(&b, d) != 0)
 		return no_context(&b);
-	if (failed == 0 && take_over(d, before))
-		return 0;
-	d->ctx = SSL_CTX_new_ex(tls_init_libctx(), NULL, TLS_method());
-	if (d->ctx == NULL)
-		return no_context(&b);
-	return failed | fill_context(&b, d);
+	if (failed != 0 || !take_over(d, before)) {
+		d->ctx = SSL_CTX_new_ex(tls_init_libctx(), NULL, TLS_method());
+		if (d->ctx == NULL)
+			return no_context(&b);
+		failed |= fill_context(&b, d);
+	}
+	if (failed == 0)
+		check_ciphers(&b, d);
+	return failed;
 }
 
 static const char *groups_of(const struct tls_domain *d)

@@ -428,6 +428,24 @@ struct build_job {
 	struct tls_generation *g;
 };
 
+/* Whether a domain of D's role before D has CHAIN, too: what is wrong with it has been said. */
+static bool is_known_chain(const struct tls_generation *g, const struct tls_domain *d,
+                           const struct tls_chain *chain)
+{
+	for (const struct tls_domain *other = g->domains; other < d; other++)
+		if (other->role == d->role && (other->chains[0] == chain || other->chains[1] == chain))
+			return true;
+	return false;
+}
+
+static void check_purposes(const struct build_job *job, const struct tls_section *section,
+                           const struct tls_domain *d)
+{
+	for (int i = 0; i < 2; i++)
+		if (d->chains[i] != NULL && !is_known_chain(job->g, d, d->chains[i]))
+			tls_purpose_check(section, i, tls_chain_certificate(d->chains[i]), job->r);
+}
+
 static void build_domain(struct build_job *job, const struct tls_section *section,
                          struct tls_generation *previous)
 {
@@ -447,6 +465,7 @@ static void build_domain(struct build_job *job, const struct tls_section *sectio
 			set_callbacks(d->ctx, d->role);
 		index_domain(g, d);
 	}
+	check_purposes(job, section, d);
 	ERR_clear_error();
 }
 

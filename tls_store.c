@@ -569,6 +569,24 @@ static bool in_hardware(const char *path)
 	return strncmp(path, "/engine:", strlen("/engine:")) == 0 || strncmp(path, "/uri:", strlen("/uri:")) == 0;
 }
 
+/* No key was read from B, the content of the file of FILES: says why, or what it is instead. */
+static void no_key(const struct blob *b, const struct files *files, const struct tls_origin *from,
+                   struct tls_report *r)
+{
+	bool password = text(files->password)[0] != '\0';
+	char room[2 * PATH_MAX];
+	const char *other = tls_keyfile_explain(b->data, b->size, files->main, password, room, sizeof(room));
+
+	if (other == NULL) {
+		crypto_problem(r, from, files->main,
+		               password ? "no private key that private_key_password opens"
+		                        : "no private key (an encrypted one needs private_key_password)");
+		return;
+	}
+	ERR_clear_error();
+	problem(r, from, files->main, other);
+}
+
 static int load_key(struct item *item, const struct files *files, const struct tls_origin *from,
                     struct tls_report *r)
 {
@@ -582,14 +600,11 @@ static int load_key(struct item *item, const struct files *files, const struct t
 	if (read_file(files->main, &b, from, r) != 0)
 		return -1;
 	key->parsed = parse_key(&b, files->password);
+	if (key->parsed == NULL)
+		no_key(&b, files, from, r);
 	blob_free(&b);
-	if (key->parsed == NULL) {
-		crypto_problem(r, from, files->main,
-		               files->password != NULL
-		                   ? "no private key that private_key_password opens"
-		                   : "no private key (an encrypted one needs private_key_password)");
+	if (key->parsed == NULL)
 		return -1;
-	}
 	key->per_process = EVP_PKEY_is_a(key->parsed, "RSA") == 1 || EVP_PKEY_is_a(key->parsed, "RSA-PSS") == 1;
 	return 0;
 }

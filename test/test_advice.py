@@ -1,10 +1,17 @@
 """What loads and does not do what it looks like: one line each that says where and what to do, by tls.check, -c and at the start."""
 
 import os
+import shlex
+import shutil
 import subprocess
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import dsa, ec
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from certs import Pair, name
 from peers import refused
 
 ANY, PORT = "tls:127.0.0.1", "tls:127.0.0.2"
@@ -26,7 +33,7 @@ def one_line(host, text, severity, *words, mode=0o640):
     done = subprocess.run(command, cwd=host.dir, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False)
     assert done.returncode == (1 if severity == "error" else 0), done.stdout[-2000:]
     shown = done.stdout.decode(errors="replace").replace(host.dir + "/", "")
-    assert said[0][1] in shown and shown.count(" tls [") == 1 + (severity == "error"), shown
+    assert said[0][1] in shown and shown.count(" tls [") == 1, shown
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +93,215 @@ def test_password_that_everybody_may_read(host, certs):
     text = f"[server:default]\n{certs.server_ec.section(private_key=certs.key_encrypted, private_key_password='secret')}"
     one_line(host, text, "warning", "tls.cfg:5: every user of this machine may read this file", "chmod o-rw", mode=0o644)
     assert not check(host, text)
+
+
+# -- what certificates are for --------------------------------------------------------------------------------------------
+
+def usage(*bits):
+    """A key usage with these bits alone."""
+    names = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+             "key_cert_sign", "crl_sign", "encipher_only", "decipher_only")
+    return x509.KeyUsage(**{bit: bit in bits for bit in names})
+
+
+def on_curve(certs, curve):
+    """A pair whose key is on this curve."""
+    key = ec.generate_private_key(curve())
+    path = certs.write(f"{curve.name}.pem", certs.pem(certs.issue(name(curve.name), key, certs.ca)))
+    return Pair(path, certs.secret(f"{curve.name}.key", certs.key_pem(key)), None, key)
+
+
+def old_kind(certs):
+    """A pair with a DSA key."""
+    key = dsa.generate_private_key(2048)
+    path = certs.write("dsa.pem", certs.pem(certs.issue(name("dsa"), key, certs.ca)))
+    return Pair(path, certs.secret("dsa.key", certs.key_pem(key)), None, key)
+
+
+FEATURE = x509.TLSFeature([x509.TLSFeatureType.status_request])
+NETSCAPE = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.16.840.1.113730.1.1"), b"\x03\x02\x07\x80")  # SSL client
+# {name: (makes the pair, what is said of it in a server section, and in a client section; None: nothing)}
+PURPOSES = {
+    "for both": (lambda certs: certs.server("both"), None, None),
+    "without usages": (lambda certs: certs.pair("plain", name("plain"), certs.ca), None, None),
+    "an authority of its own": (lambda certs: certs.pair("self", name("self")), None, None),
+    "RSA": (lambda certs: certs.server("rsa", kind="rsa"), None, None),
+    "Ed25519": (lambda certs: certs.server("ed", kind="ed25519"), None, None),
+    "P-384": (lambda certs: on_curve(certs, ec.SECP384R1), None, None),
+    "may sign": (lambda certs: certs.pair("signs", name("signs"), certs.ca, extensions=[usage("digital_signature")]), None, None),
+    "for clients": (lambda certs: certs.client("for-clients"), "not a certificate for a server, its extended key usage lacks serverAuth", None),
+    "for servers": (lambda certs: certs.pair("for-servers", name("s"), certs.ca, usage=[ExtendedKeyUsageOID.SERVER_AUTH]), None,
+                    "not a certificate for a client, its extended key usage lacks clientAuth"),
+    "for code": (lambda certs: certs.pair("for-code", name("s"), certs.ca, usage=[ExtendedKeyUsageOID.CODE_SIGNING]),
+                 "lacks serverAuth", "lacks clientAuth"),
+    "for encryption": (lambda certs: certs.pair("encrypts", name("e"), certs.ca, "rsa", extensions=[usage("key_encipherment")]),
+                       "may not sign, its key usage lacks digitalSignature", "may not sign, its key usage lacks digitalSignature"),
+    "an authority": (lambda certs: certs.other_ca, "lacks digitalSignature", "lacks digitalSignature"),
+    "Netscape's": (lambda certs: certs.pair("netscape", name("n"), certs.ca, extensions=[NETSCAPE]),
+                   "not a certificate for a server, by its Netscape type", None),
+    "must-staple": (lambda certs: certs.pair("staple", name("staple"), certs.ca, extensions=[FEATURE]), "must-staple, RFC 7633", None),
+    "brainpool": (lambda certs: on_curve(certs, ec.BrainpoolP256R1), "on the curve brainpoolP256r1", "on the curve brainpoolP256r1"),
+    "secp256k1": (lambda certs: on_curve(certs, ec.SECP256K1), "on the curve secp256k1", "on the curve secp256k1"),
+    "DSA": (old_kind, "of the kind DSA", "of the kind DSA"),
+}
+
+
+@pytest.mark.parametrize("case", PURPOSES)
+def test_certificate_that_peers_refuse(host, certs, case):
+    """Each role is told in its own line what does not fit, once for a certificate, however many sections name it."""
+    make, of_server, of_client = PURPOSES[case]
+    pair = make(certs)
+    good = certs.server_ec.section()
+    server = f"[server:default]\n{good}[server:any]\nserver_name = a.test\n{pair.section()}[server:127.0.0.9]\n{pair.section()}"
+    client = f"[server:default]\n{good}[client:any]\n{pair.section()}[client:127.0.0.9]\n{pair.section()}"
+    for text, words, line in ((server, of_server, 8), (client, of_client, 7)):
+        if words:
+            one_line(host, text, "warning", f"tls.cfg:{line}: certificate: {pair.cert}: ", words)
+        else:
+            assert not check(host, text)
+
+
+def test_second_certificate_that_clients_refuse(host, certs):
+    pair = certs.client("for-clients-rsa", kind="rsa")
+    text = f"[server:default]\n{certs.server_ec.section(certificate2=pair.cert, private_key2=pair.key)}"
+    one_line(host, text, "warning", f"tls.cfg:5: certificate2: {pair.cert}: ", "lacks serverAuth")
+
+
+def test_refused_as_it_was_said(host, certs):
+    """The warnings tell the truth: clients with usual settings refuse these, or there is nothing to agree on."""
+    for case in ("for clients", "brainpool", "secp256k1", "DSA"):
+        pair = PURPOSES[case][0](certs)
+        host.write("tls.cfg", f"[server:default]\n{pair.section()}")
+        host.rpc("tls.reload")
+        assert refused(host.port(), ca=certs.ca.cert), case
+    host.write("tls.cfg", f"[server:default]\n{certs.server_ec.section()}")
+    host.rpc("tls.reload")
+    assert not refused(host.port(), ca=certs.ca.cert)
+
+
+def test_curve_that_the_section_names(host, certs):
+    """Whoever offers the curve in `groups` has told the other side, too."""
+    assert not check(host, f"[server:default]\n{on_curve(certs, ec.BrainpoolP256R1).section(groups='brainpoolP256r1:P-256')}")
+
+
+def test_one_pair_by_parameters_for_both_roles(start_host, certs):
+    """A certificate that a module parameter names is the server's; that clients have it, too, is nobody's wish."""
+    host = start_host.make(modparams=PURPOSES["for servers"][0](certs).params())
+    status, said = host.check_config()
+    assert status == 0 and " tls [" not in said, said
+
+
+# -- names of ciphers ------------------------------------------------------------------------------------------------------
+
+CIPHERS = {
+    "HIGH:FOO": "FOO", "FOO,HIGH": "FOO", "HIGH:!anull": "anull", "HIGH:-Foo:RSA": "Foo", "HIGH:+FOO": "FOO",
+    "ECDHE+AESGCM:ECDHE+CHACHA": "CHACHA", "ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA265": "ECDHE-RSA-AES128-GCM-SHA265",
+    "TLS_AES_128_GCM_SHA256:TLS_AES_128_GCM_SHA257": "TLS_AES_128_GCM_SHA257",
+    "HIGH:MEDIUM:LOW:!aNULL:!eNULL:!MD5:!RC4:!EXP": None, "DEFAULT:@SECLEVEL=1": None, "HIGH:@STRENGTH": None,
+    "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:kRSA+AES": None, "EECDH+AESGCM:EDH+AESGCM": None, "ALL:!COMPLEMENTOFDEFAULT": None,
+    "HIGH:!EDH-RSA-DES-CBC3-SHA:!KRB5-DES-CBC3-SHA:!kDHd:!aECDH": None, "TLS_AES_128_GCM_SHA256:HIGH": None,
+}
+
+
+@pytest.mark.parametrize("ciphers", CIPHERS)
+def test_cipher_that_is_none(host, certs, ciphers):
+    """OpenSSL passes over it; also said when nothing has changed since."""
+    text = f"[server:default]\n{certs.server_ec.section(cipher_list=ciphers)}"
+    for _ in range(2):
+        if CIPHERS[ciphers]:
+            one_line(host, text, "warning", f"tls.cfg:5: cipher_list: OpenSSL knows no cipher by the name {CIPHERS[ciphers]}, ")
+        else:
+            assert not check(host, text)
+        host.rpc("tls.reload")
+
+
+def test_standard_name_of_a_cipher(host, certs):
+    """OpenSSL takes it for a suite of TLS 1.3, which it is not."""
+    text = f"[server:default]\n{certs.server_ec.section(cipher_list='TLS_AES_128_GCM_SHA256:TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256')}"
+    one_line(host, text, "warning", "tls.cfg:5: cipher_list: ", "which it calls ECDHE-RSA-AES128-GCM-SHA256 in a list; write that")
+
+
+def test_list_without_a_cipher(host, certs):
+    """An error, which tells of the half that has none."""
+    text = f"[server:default]\n{certs.server_ec.section(cipher_list='HIGH:TLS_AES_128_GCM_SHA257')}"
+    one_line(host, text, "error", 'tls.cfg:5: cipher_list: "TLS_AES_128_GCM_SHA257": OpenSSL refuses it')
+
+
+# -- files that hold no private key ------------------------------------------------------------------------------------------
+
+def converted(certs, pair, tool):
+    """The key of a pair as this tool writes it."""
+    path = certs.secret(f"converted-{tool[0]}-{len(tool)}.key", certs.key_pem(pair.private))
+    out = certs.path(f"out-{len(os.listdir(certs.folder))}")
+    subprocess.run([word.format(key=path, out=out, cert=pair.cert) for word in tool], check=True, stdout=subprocess.DEVNULL,
+                   stderr=subprocess.DEVNULL)
+    if os.path.exists(out):
+        os.chmod(out, 0o600)
+    return out if os.path.exists(out) else path
+
+
+def ssh(certs, kind="ec"):
+    """A key in OpenSSH's own form."""
+    key = certs.new_key(kind)
+    form = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())
+    return certs.secret(f"ssh-{kind}.key", form)
+
+
+KEY_FILES = {  # {name: (makes the file, what is said)}; {} is the file's path
+    "OpenSSH": (ssh, "in OpenSSH's own form; this makes a PEM file of it, unless it is Ed25519: ssh-keygen -p -m PKCS8 -f {}"),
+    "PuTTY": (lambda c: c.secret("putty.ppk", "PuTTY-User-Key-File-3: ssh-rsa\n"), "puttygen {} -O private-openssh -o NEW"),
+    "public": (lambda c: converted(c, c.server_ec, ["openssl", "pkey", "-in", "{key}", "-pubout", "-out", "{out}"]), "a public key, not a private one"),
+    "public for ssh": (lambda c: c.secret("id.pub", "ssh-ed25519 AAAA me@here\n"), "a public key, not a private one"),
+    "public, DER": (lambda c: converted(c, c.server_ec, ["openssl", "pkey", "-in", "{key}", "-pubout", "-outform", "DER", "-out", "{out}"]),
+                    "a public key, not a private one"),
+    "certificate": (lambda c: c.server_ec.cert, "a certificate without its private key"),
+    "certificate, DER": (lambda c: converted(c, c.server_ec, ["openssl", "x509", "-in", "{cert}", "-outform", "DER", "-out", "{out}"]),
+                         "a certificate in DER form, not a private key"),
+    "request": (lambda c: converted(c, c.server_ec, ["openssl", "req", "-new", "-key", "{key}", "-subj", "/CN=a", "-out", "{out}"]),
+                "a request for a certificate"),
+    "parameters": (lambda c: converted(c, c.server_ec, ["openssl", "ecparam", "-name", "prime256v1", "-out", "{out}"]), "parameters for a key"),
+    "encrypted": (lambda c: c.key_encrypted, "the private key is encrypted and no password is set; set private_key_password, or remove it "
+                  "with: openssl pkey -in {} -out NEW"),
+    "encrypted, traditional": (lambda c: converted(c, c.server_rsa, ["openssl", "rsa", "-in", "{key}", "-traditional", "-aes128", "-passout",
+                                                                     "pass:x", "-out", "{out}"]), "the private key is encrypted"),
+    "PKCS#8, DER": (lambda c: c.secret("k8.der", c.server_ec.private.private_bytes(
+        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())),
+        "in DER form; convert it to PEM with: openssl pkey -inform DER -in {} -out NEW"),
+    "PKCS#1, DER": (lambda c: converted(c, c.server_rsa, ["openssl", "rsa", "-in", "{key}", "-traditional", "-outform", "DER", "-out", "{out}"]),
+                    "openssl pkey -inform DER -in {} -out NEW"),
+    "encrypted, DER": (lambda c: converted(c, c.server_ec, ["openssl", "pkcs8", "-topk8", "-in", "{key}", "-outform", "DER", "-passout", "pass:x",
+                                                            "-out", "{out}"]), "openssl pkey -inform DER -in {} -out NEW"),
+    "PKCS#12": (lambda c: converted(c, c.server_ec, ["openssl", "pkcs12", "-export", "-in", "{cert}", "-inkey", "{key}", "-passout", "pass:x",
+                                                     "-out", "{out}"]), "openssl pkcs12 -nocerts -noenc -in {} -out NEW"),
+}
+
+
+@pytest.mark.parametrize("case", KEY_FILES)
+def test_file_without_a_private_key(host, certs, case):
+    """What it is, and the command that makes a key of it."""
+    make, words = KEY_FILES[case]
+    path = make(certs)
+    one_line(host, f"[server:default]\n{certs.server_ec.section(private_key=path)}", "error", f"tls.cfg:4: private_key: {path}: ",
+             words.format(path))
+
+
+@pytest.mark.parametrize("case", ["OpenSSH", "PKCS#8, DER", "PKCS#1, DER", "encrypted", "PKCS#12"])
+def test_command_that_is_advised(certs, case):
+    """It does what is said, and the result is a private key in PEM."""
+    make, words = KEY_FILES[case]
+    path, new = make(certs), certs.path(f"new-{len(os.listdir(certs.folder))}")
+    copy = certs.path("copy.key")
+    shutil.copy(path, copy)
+    os.chmod(copy, 0o600)
+    command = words.rsplit(": ", 1)[-1].format(copy).replace("NEW", new)
+    command += {"ssh-keygen": " -P '' -N ''", "openssl": " -passin pass:x"}[command.split()[0]]
+    command = command.replace("pass:x", "pass:secret") if case == "encrypted" else command
+    subprocess.run(shlex.split(command), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with open(new if os.path.exists(new) else copy, "rb") as f:
+        assert b"-----BEGIN PRIVATE KEY-----" in f.read()
+
+
+def test_certificate_file_without_a_key(host, certs):
+    """private_key is not set, so that the certificate's file should hold the key."""
+    text = f"[server:default]\ncertificate = {certs.server_ec.cert}\n"
+    one_line(host, text, "error", f"tls.cfg:2: certificate: {certs.server_ec.cert}: a certificate without its private key")
