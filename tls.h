@@ -14,10 +14,13 @@
 #ifndef TLS_H
 #define TLS_H
 
+#include <dirent.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct ssl_st;
 struct ssl_ctx_st;
@@ -593,6 +596,67 @@ bool tls_pem_is(const struct tls_pem_entry *e, const char *label);
 /* What a file without entries is instead, and what to do; NULL: unknown. */
 const char *tls_pem_other_form(const char *data, size_t size);
 
+/* ------------------------------------------------------------------ what the server's user may: tls_access.c */
+
+/*
+ * Whether this process is root and the server will be somebody else (-u): true in the host's main process until it
+ * gives up root's rights, and in its configuration check.
+ */
+bool tls_access_will_change(void);
+
+/* The user and the group as whom the server works, or will; the user's name into OUT, which it returns. */
+uid_t tls_access_uid(void);
+gid_t tls_access_gid(void);
+const char *tls_access_user(char *out, size_t size);
+
+/*
+ * Runs WORK(ARG) as that user: in a child while tls_access_will_change(), which waits for it, else in place. Returns
+ * what WORK returned as 0 or -1, and -1, too, when no child could become the user. Any process.
+ */
+int tls_access_as_user(int (*work)(void *arg), void *arg);
+
+/*
+ * What to say of errno after PATH could not be opened: where that is EACCES, with this process's user, and the folder
+ * that it may not enter. Returns OUT or a text of strerror()'s.
+ */
+const char *tls_access_reason(const char *path, char *out, size_t size);
+
+/*
+ * Warns of the files of CFG that the server's user may not read, so that it could not load them again, each obstacle
+ * once. Any process. Returns how many warnings those are.
+ */
+int tls_access_check(const struct tls_config *cfg, struct tls_report *r);
+
+/* ------------------------------------------------------------------ what files are like: tls_stamp.c --- */
+
+/* What changes when a file is written or replaced, or a folder or a file in it. */
+struct tls_stamp {
+	uint64_t file, folder, crl;
+};
+
+/* In the place of a number: this process's user may not look, so nobody knows whether anything has changed. */
+#define TLS_STAMP_HIDDEN UINT64_MAX
+
+/* Of up to three paths; NULL: none. Any process. */
+struct tls_stamp tls_stamp_take(const char *file, const char *folder, const char *crl);
+
+/* H with STAMP in it. */
+uint64_t tls_stamp_mix(uint64_t h, const struct tls_stamp *stamp);
+
+/*
+ * The next file of DIR with a name that "openssl rehash" gives, as a path in OUT, SIZE bytes. Returns false at the
+ * end.
+ */
+bool tls_folder_next(DIR *dir, const char *folder, char *out, size_t size, bool *is_crl);
+
+/* What has become of the files of a configuration since it was loaded. */
+struct tls_look {
+	int changed;          /* how many have changed, or are gone */
+	int unreadable;       /* how many this process's user may not read, or not even look at */
+	uint64_t stamp;       /* a number that changes when one of them does */
+	char first[PATH_MAX]; /* one that it may not read */
+};
+
 /* ------------------------------------------------------------------ files: tls_store.c ----------------- */
 
 /*
@@ -632,15 +696,12 @@ void tls_store_free(struct tls_store *store);
 
 /*
  * Makes PATH, which somebody else has begun to read at READ_AT (nanoseconds since 1970), one of the files
- * that tls_store_stamp() looks at. Changed since then, it counts as changed. Returns 0 or -1.
+ * that tls_store_look() looks at. Changed since then, it counts as changed. Returns 0 or -1.
  */
 int tls_store_watch(struct tls_store *store, const char *path, int64_t read_at, struct tls_report *r);
 
-/*
- * A number that changes when a file of STORE does: as it was when STORE was filled, or as it is NOW (looks at
- * every file).
- */
-uint64_t tls_store_stamp(const struct tls_store *store, bool now);
+/* Looks at every file of STORE. Any process. */
+void tls_store_look(const struct tls_store *store, struct tls_look *look);
 
 /* Each returns what the store owns, or NULL with the reason in R. PASSWORD may be NULL. */
 struct tls_key *tls_store_key(struct tls_store *store, const char *path, const char *password,
@@ -887,8 +948,8 @@ struct tls_generation *tls_generation_build(const struct tls_config *cfg, struct
 /* Makes G the one that new connections use; the one before goes with its last connection. */
 void tls_generation_install(struct tls_generation *g);
 
-/* tls_store_stamp() of the files that G was built from, the configuration file among them. */
-uint64_t tls_generation_stamp(const struct tls_generation *g, bool now);
+/* tls_store_look() at the files that G was built from, the configuration file among them. */
+void tls_generation_look(const struct tls_generation *g, struct tls_look *look);
 
 /* Frees a generation that was never installed. */
 void tls_generation_discard(struct tls_generation *g);
@@ -1282,6 +1343,13 @@ int tls_load_reload(struct tls_report *r);
  * configuration in use was read. A file that cannot be loaded is tried again when it changes again.
  */
 void tls_load_watch(unsigned ticks, void *param);
+
+/*
+ * Of the files of the configuration in use: how many have changed since it was read, and how many the server's user may
+ * not read. Any process; looks at all of them.
+ */
+long tls_load_changed_files(void);
+long tls_load_unreadable_files(void);
 
 /* Loads everything as a reload would, tells R what is wrong, and drops it again; any process. */
 void tls_load_check(struct tls_report *r);

@@ -605,9 +605,9 @@ void tls_generation_unpin(struct tls_generation *g)
 		tls_generation_discard(g);
 }
 
-uint64_t tls_generation_stamp(const struct tls_generation *g, bool now)
+void tls_generation_look(const struct tls_generation *g, struct tls_look *look)
 {
-	return tls_store_stamp(g->store, now);
+	tls_store_look(g->store, look);
 }
 
 int tls_generation_number(const struct tls_generation *g)

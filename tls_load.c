@@ -106,6 +106,9 @@ static bool has_section(const struct tls_config *cfg)
 	return s != NULL;
 }
 
+/* Whether the operator has been told that the server may not read its files: by the start or a reload. */
+static bool told_of_files;
+
 /* A generation from what is on disk now, not yet installed. NULL with the reasons in R. */
 static struct tls_generation *load(struct tls_report *r)
 {
@@ -118,6 +121,8 @@ static struct tls_generation *load(struct tls_report *r)
 		int before = r->errors;
 
 		g = tls_generation_build(cfg, r);
+		if (g != NULL || tls_access_will_change())
+			told_of_files = tls_access_check(cfg, r) > 0;
 		if (g != NULL && before > 0) {
 			tls_generation_discard(g);
 			g = NULL;
@@ -174,6 +179,30 @@ int tls_load_reload(struct tls_report *r)
 	return number;
 }
 
+static void look_at_files(struct tls_look *look)
+{
+	struct tls_generation *g = tls_generation_pin();
+
+	tls_generation_look(g, look);
+	tls_generation_unpin(g);
+}
+
+long tls_load_changed_files(void)
+{
+	struct tls_look look;
+
+	look_at_files(&look);
+	return look.changed;
+}
+
+long tls_load_unreadable_files(void)
+{
+	struct tls_look look;
+
+	look_at_files(&look);
+	return look.unreadable;
+}
+
 void tls_load_check(struct tls_report *r)
 {
 	struct tls_generation *g;
@@ -192,15 +221,30 @@ void tls_load_check(struct tls_report *r)
  */
 static uint64_t bad_files;
 
-/* Whether a file has changed since the configuration in use was read; *NOW is what the files are like. */
-static bool files_changed(uint64_t *now)
-{
-	struct tls_generation *g = tls_generation_pin();
-	uint64_t was = tls_generation_stamp(g, false);
+#define DAY S_TO_TICKS(86400)
 
-	*now = tls_generation_stamp(g, true);
-	tls_generation_unpin(g);
-	return *now != was && *now != bad_files;
+/*
+ * What cannot be looked at does not change for all we know, and the certificate of today ends in silence. So it is
+ * said when it comes to pass, and each day while it lasts. Only in the watching process.
+ */
+static void tell_of_unreadable(const struct tls_look *look)
+{
+	static bool told;
+	static ticks_t told_at;
+	char user_name[64];
+
+	if (told_of_files)
+		told_at = get_ticks_raw();
+	told = look->unreadable > 0 && (told || told_of_files) && get_ticks_raw() - told_at < DAY;
+	told_of_files = false;
+	if (told || look->unreadable == 0)
+		return;
+	told = true;
+	told_at = get_ticks_raw();
+	LM_ERR(
+		"user %s may not read %d of the files of the TLS configuration, such as %s: when they are renewed, that "
+		"will not be seen; see doc/certificates.md for how to let the server's user in\n",
+		tls_access_user(user_name, sizeof(user_name)), look->unreadable, look->first);
 }
 
 static long refused_allocations(void)
@@ -215,12 +259,14 @@ void tls_load_watch(unsigned ticks, void *param)
 {
 	long refused = refused_allocations();
 	struct tls_report r;
-	uint64_t now;
+	struct tls_look look;
 	int number;
 
 	(void)ticks;
 	(void)param;
-	if (!files_changed(&now))
+	look_at_files(&look);
+	tell_of_unreadable(&look);
+	if (look.changed == 0 || look.stamp == bad_files)
 		return;
 	tls_report_init(&r);
 	number = tls_load_reload(&r);
@@ -228,7 +274,7 @@ void tls_load_watch(unsigned ticks, void *param)
 		tls_load_log(&r);
 	/* A reload that was in another's way, or short of memory, says nothing of the files. */
 	if (number < 0 && number != TLS_LOAD_BUSY && refused == refused_allocations())
-		bad_files = now;
+		bad_files = look.stamp;
 	if (number == TLS_LOAD_BUSY)
 		LM_NOTICE("a file of the TLS configuration has changed; the next look at the files loads it\n");
 	else if (number < 0)

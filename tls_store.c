@@ -8,7 +8,6 @@
  * belongs to one thread id, and after a fork every process has the same one: so no process signs with the
  * parsed key, each makes a copy when it first has to. EC and EdDSA keys keep no such state.
  */
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -57,8 +56,8 @@ struct remark {
 struct item {
 	enum kind kind;
 	atomic_int refs;
-	uint64_t stamp; /* of the files as they were when it was loaded */
-	char *id;       /* the settings it was made from; may hold a password */
+	struct tls_stamp stamp; /* of the files as they were when it was loaded */
+	char *id;               /* the settings it was made from; may hold a password */
 	struct remark *remarks;
 };
 
@@ -192,7 +191,8 @@ static const char *read_all(int fd, struct blob *out)
 static int read_file(const char *path, struct blob *out, const struct tls_origin *from, struct tls_report *r)
 {
 	int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	const char *reason = fd < 0 ? strerror(errno) : NULL;
+	char room[PATH_MAX + 128];
+	const char *reason = fd < 0 ? tls_access_reason(path, room, sizeof(room)) : NULL;
 
 	out->data = NULL;
 	out->size = 0;
@@ -205,81 +205,6 @@ static int read_file(const char *path, struct blob *out, const struct tls_origin
 	problem(r, from, path, reason);
 	blob_free(out);
 	return -1;
-}
-
-/* ---- stamps: whether files have changed */
-
-static uint64_t mix(uint64_t h, const void *data, size_t size)
-{
-	const unsigned char *p = data;
-
-	while (size-- > 0)
-		h = (h ^ *p++) * UINT64_C(1099511628211);
-	return h;
-}
-
-/* Mixes into H what changes when PATH is written or replaced. A path of NULL is nothing. */
-static uint64_t stamp_file(uint64_t h, const char *path)
-{
-	struct stat st;
-
-	if (path == NULL)
-		return h;
-	if (stat(path, &st) != 0)
-		return mix(h, &errno, sizeof(errno));
-	h = mix(h, &st.st_dev, sizeof(st.st_dev));
-	h = mix(h, &st.st_ino, sizeof(st.st_ino));
-	h = mix(h, &st.st_size, sizeof(st.st_size));
-	h = mix(h, &st.st_mtim, sizeof(st.st_mtim));
-	return mix(h, &st.st_ctim, sizeof(st.st_ctim));
-}
-
-/*
- * Whether NAME is one that "openssl rehash" gives: eight hexadecimal digits, a dot, "r" for a CRL, a number.
- */
-static bool hashed_name(const char *name, bool *is_crl)
-{
-	size_t hex = strspn(name, "0123456789abcdef");
-	const char *rest = name + hex;
-
-	if (hex != 8 || *rest++ != '.')
-		return false;
-	*is_crl = *rest == 'r';
-	rest += *is_crl ? 1 : 0;
-	return *rest != '\0' && strspn(rest, "0123456789") == strlen(rest);
-}
-
-/* The next hashed name of DIR as a path in OUT. Returns false at the end. */
-static bool next_hashed(DIR *dir, const char *folder, char *out, size_t size, bool *is_crl)
-{
-	struct dirent *entry;
-
-	while ((entry = readdir(dir)) != NULL)
-		if (hashed_name(entry->d_name, is_crl) &&
-		    snprintf(out, size, "%s/%s", folder, entry->d_name) < (int)size)
-			return true;
-	return false;
-}
-
-/* The sum of the files' stamps does not depend on the order in which the folder gives them. */
-static uint64_t stamp_folder(uint64_t h, const char *path)
-{
-	DIR *dir = path != NULL ? opendir(path) : NULL;
-	char file[PATH_MAX];
-	bool is_crl;
-
-	h = stamp_file(h, path);
-	if (dir == NULL)
-		return h;
-	while (next_hashed(dir, path, file, sizeof(file), &is_crl))
-		h += stamp_file(0, file);
-	closedir(dir);
-	return h;
-}
-
-static uint64_t stamp_files(const struct files *f)
-{
-	return stamp_folder(stamp_file(stamp_file(0, f->main), f->crl), f->folder);
 }
 
 /* ---- the store */
@@ -417,15 +342,16 @@ static void say(struct tls_report *r, enum tls_severity severity, const struct t
  * The item of STORE, or, when its files are as they were, of the configuration before. NULL: it has to be
  * loaded.
  */
-static struct item *known_item(struct tls_store *store, enum kind kind, const char *id, uint64_t stamp,
-                               const struct tls_origin *from, struct tls_report *r)
+static struct item *known_item(struct tls_store *store, enum kind kind, const char *id,
+                               const struct tls_stamp *stamp, const struct tls_origin *from,
+                               struct tls_report *r)
 {
 	struct item *item = find_item(store, kind, id);
 
 	if (item != NULL)
 		return item;
 	item = find_item(store->previous, kind, id);
-	if (item == NULL || item->stamp != stamp)
+	if (item == NULL || memcmp(&item->stamp, stamp, sizeof(*stamp)) != 0)
 		return NULL;
 	atomic_fetch_add(&item->refs, 1);
 	if (keep_item(store, item) != 0) {
@@ -438,7 +364,7 @@ static struct item *known_item(struct tls_store *store, enum kind kind, const ch
 }
 
 /* A new item of SIZE bytes that nobody owns but the caller. NULL without memory. */
-static struct item *new_item(enum kind kind, size_t size, const char *id, uint64_t stamp)
+static struct item *new_item(enum kind kind, size_t size, const char *id, const struct tls_stamp *stamp)
 {
 	struct item *item = tls_shared_alloc(size);
 
@@ -446,7 +372,7 @@ static struct item *new_item(enum kind kind, size_t size, const char *id, uint64
 		return NULL;
 	item->kind = kind;
 	atomic_init(&item->refs, 1);
-	item->stamp = stamp;
+	item->stamp = *stamp;
 	item->id = tls_shared_strdup(id);
 	if (item->id != NULL)
 		return item;
@@ -483,7 +409,7 @@ static int load_and_say(struct item *item, const struct files *files, item_loade
 }
 
 static struct item *load_item(struct tls_store *store, enum kind kind, size_t size, const char *id,
-                              uint64_t stamp, const struct files *files, item_loader *load,
+                              const struct tls_stamp *stamp, const struct files *files, item_loader *load,
                               const struct tls_origin *from, struct tls_report *r)
 {
 	const char *path = first_path(files);
@@ -513,15 +439,15 @@ static struct item *get_item(struct tls_store *store, enum kind kind, size_t siz
                              item_loader *load, const struct tls_origin *from, struct tls_report *r)
 {
 	char id[4 * PATH_MAX];
-	uint64_t stamp = stamp_files(files);
+	struct tls_stamp stamp = tls_stamp_take(files->main, files->folder, files->crl);
 	struct item *item = NULL;
 	int n = snprintf(id, sizeof(id), "%s\n%s\n%s\n%s", text(files->main), text(files->folder),
 	                 text(files->crl), text(files->password));
 
 	if (n >= (int)sizeof(id))
 		problem(r, from, first_path(files), "paths and password are too long");
-	else if ((item = known_item(store, kind, id, stamp, from, r)) == NULL)
-		item = load_item(store, kind, size, id, stamp, files, load, from, r);
+	else if ((item = known_item(store, kind, id, &stamp, from, r)) == NULL)
+		item = load_item(store, kind, size, id, &stamp, files, load, from, r);
 	OPENSSL_cleanse(id, sizeof(id));
 	return item;
 }
@@ -913,10 +839,10 @@ static int add_folder(struct tls_trust *trust, const char *path, const struct tl
 	bool is_crl;
 
 	if (dir == NULL) {
-		problem(r, from, path, strerror(errno));
+		problem(r, from, path, tls_access_reason(path, file, sizeof(file)));
 		return -1;
 	}
-	while (result == 0 && next_hashed(dir, path, file, sizeof(file), &is_crl)) {
+	while (result == 0 && tls_folder_next(dir, path, file, sizeof(file), &is_crl)) {
 		result = is_crl ? add_file(trust, file, &crls, from, r)
 		                : add_file(trust, file, &certificates, from, r);
 		files++;
@@ -1005,39 +931,53 @@ int tls_store_watch(struct tls_store *store, const char *path, int64_t read_at, 
 	if (item == NULL)
 		return -1;
 	if (atomic_load(&item->refs) == 1 && changed_since(path, read_at))
-		item->stamp = ~item->stamp;
+		item->stamp.file = ~item->stamp.file;
 	return 0;
 }
 
-/* The stamp of ITEM's files as they are now. */
-static uint64_t current_stamp(const struct item *item)
+/* Adds one of the paths of an item to LOOK, which WAS so when it was loaded and is so NOW. */
+static void look_at(struct tls_look *look, const char *path, uint64_t was, uint64_t now, int mode)
+{
+	if (path == NULL)
+		return;
+	if (now != TLS_STAMP_HIDDEN && now != was)
+		look->changed++;
+	if (now != TLS_STAMP_HIDDEN && (access(path, mode) == 0 || errno != EACCES))
+		return;
+	if (look->unreadable++ == 0)
+		snprintf(look->first, sizeof(look->first), "%s", path);
+}
+
+static const char *next_path(char **rest)
+{
+	const char *path = strsep(rest, "\n");
+
+	return path != NULL && path[0] != '\0' ? path : NULL;
+}
+
+static void look_at_item(struct tls_look *look, const struct item *item)
 {
 	char *copy = strdup(item->id), *rest = copy;
 	struct files f = {0};
-	uint64_t stamp = item->stamp;
+	struct tls_stamp now;
 
-	if (copy != NULL) {
-		f.main = strsep(&rest, "\n");
-		f.folder = strsep(&rest, "\n");
-		f.crl = strsep(&rest, "\n");
-		f.main = f.main[0] != '\0' ? f.main : NULL;
-		f.folder = f.folder[0] != '\0' ? f.folder : NULL;
-		f.crl = f.crl[0] != '\0' ? f.crl : NULL;
-		stamp = stamp_files(&f);
-		OPENSSL_cleanse(copy, strlen(item->id));
-	}
+	if (copy == NULL)
+		return;
+	f.main = next_path(&rest);
+	f.folder = next_path(&rest);
+	f.crl = next_path(&rest);
+	now = tls_stamp_take(f.main, f.folder, f.crl);
+	look_at(look, f.main, item->stamp.file, now.file, R_OK);
+	look_at(look, f.folder, item->stamp.folder, now.folder, R_OK | X_OK);
+	look_at(look, f.crl, item->stamp.crl, now.crl, R_OK);
+	look->stamp = tls_stamp_mix(look->stamp, &now);
+	OPENSSL_cleanse(copy, strlen(item->id));
 	free(copy);
-	return stamp;
 }
 
-uint64_t tls_store_stamp(const struct tls_store *store, bool now)
+void tls_store_look(const struct tls_store *store, struct tls_look *look)
 {
-	uint64_t h = 0;
-
-	for (int i = 0; i < store->count; i++) {
-		uint64_t stamp = now ? current_stamp(store->items[i]) : store->items[i]->stamp;
-
-		h = mix(h, &stamp, sizeof(stamp));
-	}
-	return h;
+	memset(look, 0, sizeof(*look));
+	for (int i = 0; i < store->count; i++)
+		look_at_item(look, store->items[i]);
 }

@@ -525,6 +525,7 @@ class Host:
             number = next(self._calls)
             mine = self.path(f"c{os.getpid()}-{number}")
             s.bind(mine)
+            os.chmod(mine, 0o777)  # the host may be another user
             s.settimeout(timeout * (10 if self.wrapper else 1))
             try:
                 s.sendto(json.dumps({"jsonrpc": "2.0", "method": method, "params": list(params), "id": number}).encode(),

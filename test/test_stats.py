@@ -25,7 +25,8 @@ FAILURES = ["failed_timeout", "failed_peer_closed", "failed_version", "failed_ci
             "failed_certificate_unknown_issuer", "failed_certificate_other", "failed_own_certificate", "failed_alert",
             "failed_bad_data", "failed_memory", "failed_internal"]
 GAUGES = ["max_connections", "opened_connections", "clear_text_write_queued_bytes", "generation", "domains",
-          "soonest_expiry", "shared_bytes", "shared_blocks", "shared_held", "shared_available", "shared_refused"]
+          "soonest_expiry", "files_changed", "files_unreadable", "shared_bytes", "shared_blocks", "shared_held", "shared_available",
+          "shared_refused"]
 COUNTERS = ["handshakes_accepted", "handshakes_connected", "handshakes_resumed", "handshakes_tls_1_0",
             "handshakes_tls_1_1", "handshakes_tls_1_2", "handshakes_tls_1_3", "handshakes_failed",
             "connections_broken", "connections_crowded", "connections_refused", "queue_refused", "bytes_received", "bytes_sent",

@@ -62,6 +62,7 @@ ksr_slog_f _ksr_slog_func = keep;
 km_log_f _km_log_func = unused;
 struct log_level_info log_level_info[L_MAX - L_MIN + 1];
 volatile int dprint_crit;
+int uid, gid; /* root stays root */
 int process_no, log_stderr, log_color, log_cee, log_prefix_mode;
 str *log_prefix_val;
 

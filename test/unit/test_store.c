@@ -1,6 +1,6 @@
 /* links: BENCH -Wl,--wrap=read */
 /*
- * test_store.c - files that are not what they were a moment ago
+ * test_store.c - files that are not what they were a moment ago, or that nobody may look at
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  */
@@ -12,11 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "bench.h"
+#include "fake_host.h"
 
 static const char domains[] = "[server:default]\n"
 							  "certificate = @/server.pem\n"
@@ -143,10 +145,60 @@ static void a_file_that_changes_while_it_is_read(void **state)
 	}
 }
 
+/* ---- files that the server's user may not read, in a child that is somebody else */
+
+static int count_in_log(const char *words)
+{
+	int count = 0;
+
+	for (const char *at = fake_host_log(); (at = strstr(at, words)) != NULL; at++)
+		count++;
+	return count;
+}
+
+/* Looks at the files each hour for so many hours. Returns how often it was said that they cannot be read. */
+static int said_within(int hours)
+{
+	fake_host_clear();
+	for (int i = 0; i < hours; i++) {
+		tls_load_watch(0, NULL);
+		fake_host_pass(3600);
+	}
+	return count_in_log("may not read");
+}
+
+static int look_as_nobody(void)
+{
+	const uid_t nobody = 65534;
+
+	if (setresuid(nobody, nobody, nobody) != 0)
+		return 1;
+	if (said_within(24) != 1 || said_within(24) != 1 || said_within(72) != 3)
+		return 2;
+	return count_in_log("has changed") == 0 ? 0 : 3;
+}
+
+static void what_cannot_be_read_is_said_each_day(void **state)
+{
+	int status;
+	pid_t pid;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	pid = fork(); /* the folder is its maker's alone */
+	if (pid == 0)
+		_exit(look_as_nobody());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(said_within(24), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_file_that_changes_while_it_is_read),
+		cmocka_unit_test(what_cannot_be_read_is_said_each_day),
 	};
 
 	if (bench_prepare() != 0 || bench_start(domains) != 0)
