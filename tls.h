@@ -235,7 +235,9 @@ struct tls_section {
 	struct tls_address address;
 	const char *file; /* that it stands in, of the configuration's; NULL: no file */
 	int line;         /* of the section's head, 0: no file */
-	int *set_lines;   /* line at which each row of the table was set, 0: not set here */
+	int *
+		set_lines; /* line at which each row of the table was set, 0: not set here; below 0: to a bad value */
+	bool unsure;   /* a mistake may have been meant to set what is not set */
 	struct tls_settings settings;
 };
 
@@ -251,6 +253,7 @@ struct tls_config {
 	int64_t read_at; /* when reading began, in nanoseconds since 1970; 0: unknown */
 	struct tls_config_file *files;
 	struct tls_section *sections;
+	bool unsure; /* a mistake may have been meant as one of the default sections */
 };
 
 /* Sets every field that a table row binds to "unset". */
@@ -331,6 +334,12 @@ struct tls_origin {
 
 /* Where SETTING of SECTION was set; the section's head where it was not. */
 struct tls_origin tls_section_origin(const struct tls_section *section, const char *setting);
+
+/*
+ * Whether SECTION does not set SETTING only because of a mistake in it, which is reported: then nothing more is
+ * to be said of that.
+ */
+bool tls_section_unsure(const struct tls_section *section, const char *setting);
 
 /* ------------------------------------------------------------------ what is legal and hollow: tls_advice.c */
 

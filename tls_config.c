@@ -477,7 +477,7 @@ const char *tls_section_name(const struct tls_section *section, char *out, size_
 	return out;
 }
 
-/* Where SECTION itself sets ROW; 0: nowhere. */
+/* Where SECTION itself sets ROW; 0: nowhere; below 0: there, to a bad value. */
 static int *set_line(const struct tls_section *section, const struct tls_setting *row)
 {
 	return &section->set_lines[row - tls_settings_table];
@@ -489,6 +489,14 @@ struct tls_origin tls_section_origin(const struct tls_section *section, const ch
 	int line = row != NULL ? *set_line(section, row) : 0;
 
 	return (struct tls_origin){section->file, line > 0 ? line : section->line, setting};
+}
+
+bool tls_section_unsure(const struct tls_section *section, const char *setting)
+{
+	const struct tls_setting *row = tls_setting_find(setting, TLS_OF_DOMAIN);
+	int line = row != NULL ? *set_line(section, row) : 0;
+
+	return line < 0 || (line == 0 && section->unsure);
 }
 
 /* What verify_client makes of a switch. */
@@ -503,9 +511,9 @@ static void settle_switch(struct tls_section *section, const char *name, enum ef
 	int *value = number_in(row, &section->settings), line = *set_line(section, word);
 	struct spot at = {r, section->file, *set_line(section, row), name};
 
-	if (at.line != 0 && effect == AS_SET && *value > 0)
+	if (at.line > 0 && effect == AS_SET && *value > 0)
 		say(&at, TLS_WARNING, "counts, whatever verify_client in line %d says; remove one of the two", line);
-	else if (at.line != 0 && effect != AS_SET && *value != (int)effect)
+	else if (at.line > 0 && effect != AS_SET && *value != (int)effect)
 		say(&at, TLS_WARNING, "verify_client in line %d overrides this; remove one of the two", line);
 	if (effect != AS_SET)
 		*value = (int)effect;
@@ -542,8 +550,11 @@ static void settle_verify_name(const struct tls_section *section, struct tls_rep
 	struct spot at = {r, section->file, *set_line(section, tls_setting_find("verify_name", TLS_OF_DOMAIN)),
 	                  "verify_name"};
 
-	if (section->role == TLS_CLIENT)
+	if (section->role == TLS_CLIENT && !tls_section_unsure(section, "verify_certificate") &&
+	    !tls_section_unsure(section, "verify_client"))
 		check_verify_name(&at, &section->settings);
+	else if (section->role == TLS_CLIENT)
+		return;
 	else if (section->settings.verify_name > 0)
 		say(&at, TLS_WARNING,
 		    "is about servers, and has no effect in a server section: a script asks is_peer_named()");
@@ -626,8 +637,10 @@ static int add_default(struct tls_config *cfg, enum tls_role role)
 	for (; *at != NULL; at = &(*at)->next)
 		if ((*at)->role == role && (*at)->kind == TLS_SECTION_DEFAULT)
 			return 0;
-	*at = new_section(role, cfg->file, 0);
-	return *at != NULL ? 0 : -1;
+	if ((*at = new_section(role, cfg->file, 0)) == NULL)
+		return -1;
+	(*at)->unsure = cfg->unsure;
+	return 0;
 }
 
 /* Adds what CFG's sections leave open. */
@@ -708,6 +721,8 @@ struct parser {
 	const char *joined;          /* where in LINE the last continuation began, NULL: nowhere */
 	int breaks;                  /* line ends in LINE */
 	bool binary;                 /* a NUL byte was found, and reported */
+	bool strayed;                /* something stands before the first section */
+	struct tls_section *stray;   /* which lines set what there, for all sections */
 	struct tls_section **last;   /* where the next section goes */
 	struct tls_section *section; /* the one that settings belong to, NULL: before the first */
 	struct tls_section *refused; /* those with a bad head: their settings are checked too */
@@ -746,6 +761,13 @@ static bool next_line(struct parser *p)
 	*to = '\0';
 	p->length = (size_t)(to - p->line);
 	return true;
+}
+
+/* A mistake in the line may have been meant as anything that the section, or the file's sections, can set. */
+static void make_unsure(struct parser *p)
+{
+	p->strayed |= p->section == NULL;
+	(p->section != NULL ? p->section : p->stray)->unsure = true;
 }
 
 static char *skip_blanks(char *s)
@@ -898,13 +920,29 @@ static void parse_assignment(struct parser *p, const struct tls_setting *row, ch
 	int *set = set_line(p->section, row);
 	char *value = parse_value(p, skip_blanks(s));
 
-	if (value == NULL)
-		return;
-	if (*set != 0)
+	if (value != NULL && *set > 0)
 		say(&p->at, TLS_WARNING, "set in line %d of this section already; this one counts, remove the other",
 		    *set);
-	if (parse_field(&p->at, row, &p->section->settings, value) == 0)
+	if (value != NULL && parse_field(&p->at, row, &p->section->settings, value) == 0)
 		*set = p->at.line;
+	else if (*set <= 0)
+		*set = -p->at.line;
+}
+
+/* ROW is set before the first section. */
+static void stray_setting(struct parser *p, const struct tls_setting *row)
+{
+	say(&p->at, TLS_ERROR, "stands before the first section; put it below a head such as [server:default]");
+	*set_line(p->stray, row) = -p->at.line;
+	p->strayed = true;
+}
+
+/* SECTION is one of those for which what stands before them may have been meant. */
+static void take_over_strays(struct tls_section *section, const struct tls_section *stray)
+{
+	section->unsure = stray->unsure;
+	FOR_EACH_ROW(row, is_of_domain)
+		*set_line(section, row) = *set_line(stray, row);
 }
 
 /* "NAME = VALUE", at S. */
@@ -916,17 +954,18 @@ static void parse_setting(struct parser *p, char *s)
 	if (end == name || *sign != '=') {
 		say(&p->at, TLS_ERROR, "%s is not understood; allowed: [section], name = value, # comment",
 		    excerpt(s, strlen(s)).text);
+		make_unsure(p);
 		return;
 	}
 	*end = '\0';
 	if ((row = tls_setting_find(name, TLS_IN_FILE)) == NULL) {
 		report_unknown(p, name);
+		make_unsure(p);
 		return;
 	}
 	p->at.setting = name;
 	if (p->section == NULL)
-		say(&p->at, TLS_ERROR,
-		    "stands before the first section; put it below a head such as [server:default]");
+		stray_setting(p, row);
 	else
 		parse_assignment(p, row, sign + 1);
 	p->at.setting = NULL;
@@ -1050,6 +1089,7 @@ static int begin_section(struct parser *p, char *s)
 
 	if (section == NULL)
 		return -1;
+	take_over_strays(section, p->stray);
 	rest_is_empty(p, s + length, "the section's head");
 	while (strchr(BLANKS, s[length - 1]) != NULL)
 		length--;
@@ -1079,6 +1119,7 @@ static int parse_line(struct parser *p)
 		if (!p->binary)
 			say(&p->at, TLS_ERROR, "a NUL byte: this is not a text file; write it as plain text (UTF-8)");
 		p->binary = true;
+		make_unsure(p);
 		return 0;
 	}
 	if (*s == '[')
@@ -1105,14 +1146,17 @@ static int parse_text(struct tls_config *cfg, const char *path, const char *text
 		.end = text + size,
 		.line = malloc(size + 1),
 		.last = &cfg->sections,
+		.stray = new_section(TLS_SERVER, NULL, 0),
 	};
-	int result = p.at.file != NULL && p.line != NULL ? 0 : -1;
+	int result = p.at.file != NULL && p.line != NULL && p.stray != NULL ? 0 : -1;
 
 	while (*p.last != NULL)
 		p.last = &(*p.last)->next;
 	while (result == 0 && next_line(&p))
 		result = parse_line(&p);
+	cfg->unsure |= p.strayed || p.binary || p.refused != NULL;
 	free_sections(p.refused);
+	free_sections(p.stray);
 	if (p.line != NULL)
 		explicit_bzero(p.line, size); /* may have held a password */
 	free(p.line);
@@ -1175,6 +1219,14 @@ static void report_twin(struct tls_report *r, const struct tls_section *first,
 	    same_file ? "" : ", ", first->line, remedy);
 }
 
+/* Whether what would tell SECTION from others of its place is not set because of another mistake. */
+static bool is_twin_by_mistake(const struct tls_section *section)
+{
+	return section->kind != TLS_SECTION_DEFAULT &&
+	       (tls_section_unsure(section, "server_name") || tls_section_unsure(section, "server_name_mode") ||
+	        (section->role == TLS_CLIENT && tls_section_unsure(section, "server_id")));
+}
+
 /* Returns -1 when memory is short. */
 static int check_twins(const struct tls_config *cfg, struct tls_report *r)
 {
@@ -1189,7 +1241,8 @@ static int check_twins(const struct tls_config *cfg, struct tls_report *r)
 		sorted[i++] = s;
 	qsort(sorted, count, sizeof(*sorted), compare_sections);
 	for (i = 1; i < count; i++)
-		if (compare_places(sorted[i - 1], sorted[i]) == 0)
+		if (compare_places(sorted[i - 1], sorted[i]) == 0 && !is_twin_by_mistake(sorted[i - 1]) &&
+		    !is_twin_by_mistake(sorted[i]))
 			report_twin(r, sorted[i - 1], sorted[i]);
 	free(sorted);
 	return 0;

@@ -56,21 +56,54 @@ static bool is_empty(const char *value)
 	return value == NULL || value[0] == '\0';
 }
 
-/* Loads the pair NUMBER, 0 or 1. Returns 0, -1 with the reason in B->r. */
+static bool unsure(const struct builder *b, const char *setting)
+{
+	return tls_section_unsure(b->section, setting);
+}
+
+/* What one of the two pairs is made from. */
+struct pair_settings {
+	const char *certificate, *key, *password;                /* values */
+	const char *certificate_name, *key_name, *password_name; /* of the settings */
+};
+
+static struct pair_settings pair_settings(const struct tls_settings *s, int number)
+{
+	if (number == 0)
+		return (struct pair_settings){s->certificate, s->private_key, s->private_key_password,
+		                              "certificate",  "private_key",  "private_key_password"};
+	return (struct pair_settings){s->certificate2, s->private_key2, s->private_key_password2,
+	                              "certificate2",  "private_key2",  "private_key_password2"};
+}
+
+/* The key of P, which is in CHAIN's own file when it is not set. False: one mistake more must be mended first. */
+static bool key_is_due(const struct builder *b, const struct pair_settings *p, const struct tls_chain *chain)
+{
+	if (unsure(b, p->key_name) || unsure(b, p->password_name))
+		return false;
+	return chain != NULL || (p->key != NULL && strcmp(p->key, p->certificate) != 0);
+}
+
+/*
+ * Loads the pair NUMBER, 0 or 1. Returns 0, -1 with the reason in B->r. What is not set because of a mistake is
+ * passed over.
+ */
 static int load_pair(const struct builder *b, struct tls_domain *d, int number)
 {
-	const struct tls_settings *s = &b->section->settings;
-	const char *certificate = number == 0 ? s->certificate : s->certificate2;
-	const char *key = number == 0 ? s->private_key : s->private_key2;
-	const char *password = number == 0 ? s->private_key_password : s->private_key_password2;
-	struct tls_origin from = origin(b, number == 0 ? "certificate" : "certificate2");
-	struct tls_origin key_from = key != NULL ? origin(b, number == 0 ? "private_key" : "private_key2") : from;
+	struct pair_settings p = pair_settings(&b->section->settings, number);
+	struct tls_origin from = origin(b, p.certificate_name);
+	struct tls_origin key_from = p.key != NULL ? origin(b, p.key_name) : from;
+	const char *key = p.key != NULL ? p.key : p.certificate;
+	bool due = !unsure(b, p.certificate_name);
 
-	if (is_empty(certificate))
+	if (due && is_empty(p.certificate))
 		return 0;
-	d->chains[number] = tls_store_chain(b->store, certificate, &from, b->r);
-	d->keys[number] = tls_store_key(b->store, key != NULL ? key : certificate, password, &key_from, b->r);
-	return d->chains[number] != NULL && d->keys[number] != NULL ? 0 : -1;
+	if (due)
+		d->chains[number] = tls_store_chain(b->store, p.certificate, &from, b->r);
+	if ((!due && p.key == NULL) || !key_is_due(b, &p, d->chains[number]))
+		return due && d->chains[number] == NULL ? -1 : 0;
+	d->keys[number] = tls_store_key(b->store, key, p.password, &key_from, b->r);
+	return (due && d->chains[number] == NULL) || d->keys[number] == NULL ? -1 : 0;
 }
 
 /* The kind of CHAIN's key: OpenSSL keeps one pair of each kind. EVP_PKEY_NONE without CHAIN. */
@@ -97,9 +130,10 @@ static void check_pairs(const struct builder *b, const struct tls_domain *d)
 {
 	const struct tls_settings *s = &b->section->settings;
 
-	if (d->role == TLS_SERVER && is_empty(s->certificate) && is_empty(s->certificate2))
+	if (d->role == TLS_SERVER && is_empty(s->certificate) && is_empty(s->certificate2) &&
+	    !unsure(b, "certificate"))
 		warn(b, "certificate", "there is none: every client will be refused; name a file");
-	if (is_empty(s->certificate2) && !is_empty(s->private_key2))
+	if (is_empty(s->certificate2) && !is_empty(s->private_key2) && !unsure(b, "certificate2"))
 		warn(b, "private_key2", "has no effect without certificate2");
 }
 
@@ -138,7 +172,8 @@ static int load_trust(const struct builder *b, struct tls_domain *d)
 	const struct tls_settings *s = &b->section->settings;
 	struct tls_origin from[] = {origin(b, "ca_list"), origin(b, "ca_path"), origin(b, "crl")};
 
-	if (is_empty(s->ca_list) && is_empty(s->ca_path) && d->verify_mode != SSL_VERIFY_NONE && !d->accept_any)
+	if (is_empty(s->ca_list) && is_empty(s->ca_path) && d->verify_mode != SSL_VERIFY_NONE && !d->accept_any &&
+	    !unsure(b, "ca_list") && !unsure(b, "ca_path"))
 		tls_report_add(
 			b->r, TLS_WARNING, from->file, from->line, from->setting,
 			"%s verifies certificates but trusts no authority: every peer will be refused; set ca_list "
@@ -181,7 +216,8 @@ static int use_versions(const struct builder *b, struct tls_domain *d)
 		refused(b, "method", "the protocol version", "; use TLSv1.2+");
 		return -1;
 	}
-	if (s->method != TLS_METHOD_ANY && d->oldest < TLS1_2_VERSION && SSL_CTX_get_security_level(d->ctx) > 0)
+	if (s->method != TLS_METHOD_ANY && d->oldest < TLS1_2_VERSION && SSL_CTX_get_security_level(d->ctx) > 0 &&
+	    !unsure(b, "cipher_list"))
 		tls_report_add(b->r, TLS_WARNING, from.file, from.line, from.setting,
 		               "TLS 1.0 and 1.1 (retired by RFC 8996) work only at OpenSSL's security level 0: add "
 		               "\"@SECLEVEL=0\" to cipher_list, or use TLSv1.2+");

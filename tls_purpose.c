@@ -79,7 +79,8 @@ static void check_key(const struct subject *s)
 	if (key == NULL)
 		return;
 	if (EVP_PKEY_is_a(key, "EC") == 1 && EVP_PKEY_get_group_name(key, curve, sizeof(curve), NULL) == 1 &&
-	    !usual_curve(curve) && (groups == NULL || strcasestr(groups, curve) == NULL))
+	    !usual_curve(curve) && !tls_section_unsure(s->section, "groups") &&
+	    (groups == NULL || strcasestr(groups, curve) == NULL))
 		warn(
 			s,
 			"%s: the key of this certificate is on the curve %s, which peers do not take unless they are told "

@@ -262,6 +262,61 @@ def test_wrong_password_is_said_once(host, certs):
     assert said.count("bad decrypt") == 1, said
 
 
+# -- one mistake, one message -------------------------------------------------------------------------------------------------
+
+CERT, KEY, LOCKED = "certificate = {certs.server_ec.cert}\n", "private_key = {certs.server_ec.key}\n", "private_key = {certs.key_encrypted}\n"
+PASSWORD, PAIR, CA = "private_key_password = secret\n", CERT + KEY, "ca_list = {certs.ca.cert}\n"
+SERVER, CLIENT, VERIFY = "[server:default]\n", "[client:default]\n", "verify_certificate = yes\n"
+TRADITIONAL = 'method = TLSv1+\ncipher_list = "DEFAULT:@SECLEVEL=0"\n'
+
+MISTAKES = {  # {name: (text, what is replaced, by what)}; only the second text has a mistake
+    "certificate": (SERVER + PAIR, "certificate =", "certifcate ="),
+    "certificate without a likeness": (SERVER + PAIR, "certificate =", "pem_file ="),
+    "certificate without a value": (SERVER + PAIR, "certificate = {certs.server_ec.cert}", "certificate ="),
+    "certificate in an open quote": (SERVER + PAIR, "certificate = ", 'certificate = "'),
+    "no sign": (SERVER + PAIR, "certificate = ", "certificate "),
+    "key": (SERVER + PAIR, "private_key =", "privat_key ="),
+    "password": (SERVER + CERT + LOCKED + PASSWORD, "private_key_password", "private_key_passwd"),
+    "password in an open quote": (SERVER + CERT + LOCKED + PASSWORD, "= secret", '= "secret'),
+    "authorities": (SERVER + PAIR + VERIFY + CA, "ca_list", "ca_lists"),
+    "authorities without a likeness": (SERVER + PAIR + VERIFY + CA, "ca_list", "trusted_by"),
+    "second certificate": (SERVER + PAIR + "certificate2 = {certs.server_rsa.cert}\nprivate_key2 = {certs.server_rsa.key}\n",
+                           "certificate2", "certificate_2"),
+    "verification for the name": (SERVER + PAIR + CLIENT + VERIFY + CA + "verify_name = yes\n", "verify_certificate = yes",
+                                  "verify_certificate = yess"),
+    "verification, unknown": (SERVER + PAIR + CLIENT + VERIFY + CA + "verify_name = yes\n", "verify_certificate", "verify_cert"),
+    "security level": (SERVER + PAIR + TRADITIONAL, "cipher_list", "ciphers_list"),
+    "head of the default section": (SERVER + PAIR + CLIENT, "[server:default]", "[sever:default]"),
+    "head without its end": (SERVER + PAIR + CLIENT, "[server:default]", "[server:default"),
+    "word in a head": (SERVER + PAIR + CLIENT, "default", "defualt"),
+    "no head": (SERVER + PAIR, "[server:default]", "# nothing"),
+    "names of two": (SERVER + PAIR + "[server:any]\nserver_name = a.test\n" + PAIR + "[server:any]\n" + PAIR, "server_name", "servername_"),
+    "ids of two": (SERVER + PAIR + "[client:any]\nserver_id = a\n[client:any]\n", "server_id", "serverid_"),
+    "missing file for both": (SERVER + "certificate = {certs.combined.cert}\n", "{certs.combined.cert}", "/no/such/file"),
+    "bad file for both": (SERVER + "certificate = {certs.combined.cert}\n", "{certs.combined.cert}", "{certs.malformed[text]}"),
+    "setting twice": (SERVER + PAIR, "private_key =", "private_key = x\nprivate_key ="),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_one_mistake_one_message(host, certs, case):
+    """Nothing is said of what a setting would be by default that somebody has tried to set."""
+    right, old, new = MISTAKES[case]
+    assert right.count(old) >= 1
+    right, wrong = right.format(certs=certs), right.replace(old, new, 1).format(certs=certs)
+    for config, expected in ((right, 0), (wrong, 2 if case == "no head" else 1)):  # there, each line has lost its head
+        os.chmod(host.write("tls.cfg", config), 0o600)
+        said = problems(host)
+        assert len(said) == expected, said
+
+
+def test_all_mistakes_at_once(host, certs):
+    """A mistake does not hide what is wrong beside it."""
+    host.write("tls.cfg", text(certs, certificat="x", ca_list="/no/such/ca", verify_depth="deep") + "nothing = 1\n")
+    said = " ".join(problems(host))
+    assert all(word in said for word in ('"certificat"', "/no/such/ca", '"deep"', '"nothing"')), said
+
+
 # -- bytes that are no text ------------------------------------------------------------------------------------------------
 
 LATIN = "zertifikate-für-münchen".encode("latin-1")

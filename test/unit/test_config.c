@@ -894,6 +894,44 @@ static void test_before_the_first_section(void **state)
 		});
 }
 
+/* Whether something is known of a setting that is not there, by what else is wrong. */
+static void test_unsure(void **state)
+{
+	static const struct {
+		const char *text; /* of one section, or what leads to one */
+		bool certificate, key;
+	} cases[] = {
+		{"[server:default]\n", false, false},
+		{"[server:default]\ncertificate = a\nverify_depth = x\n", false, false},
+		{"[server:default]\ncertificate = \"a\n", true, false},
+		{"[server:default]\ncertificate = \"a\ncertificate = b\n", false, false},
+		{"[server:default]\ncertificate = a\ncertificate = \"b\n", false, false},
+		{"[server:default]\ncertifcate = a\n", true, true},
+		{"[server:default]\ncertificate = a\nnonsense_it_is = b\n", false, true},
+		{"[server:default]\ncertificate\n", true, true},
+		{"certificate = a\n[server:default]\n", true, false},
+		{"certificate = a\n[server:default]\ncertificate = b\n", false, false},
+		{"nonsense\n[server:default]\ncertificate = b\n", false, true},
+		{"[sever:default]\ncertificate = a\n", true, true},
+		{"[client:default]\ncertifcate = a\n", false, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct tls_report r;
+		struct tls_config *cfg = parse(cases[i].text, &r);
+		const struct tls_section *s = cfg->sections;
+
+		while (s->role != TLS_SERVER)
+			s = s->next;
+		if (tls_section_unsure(s, "certificate") != cases[i].certificate ||
+		    tls_section_unsure(s, "private_key") != cases[i].key)
+			fail_msg("%s", cases[i].text);
+		tls_report_clear(&r);
+		tls_config_free(cfg);
+	}
+}
+
 static void test_warnings(void **state)
 {
 	struct tls_report r;
@@ -1553,6 +1591,7 @@ int main(void)
 		cmocka_unit_test(test_secrets_stay_secret),
 		cmocka_unit_test(test_end_of_file),
 		cmocka_unit_test(test_before_the_first_section),
+		cmocka_unit_test(test_unsure),
 		cmocka_unit_test(test_warnings),
 		cmocka_unit_test(test_nul_bytes),
 		cmocka_unit_test(test_huge_line),
