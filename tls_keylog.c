@@ -20,7 +20,21 @@
 #include "tls.h"
 
 /* The bits of keylog_mode. */
-enum { KEYLOG_ON = 1, KEYLOG_ACTIVE = 2, KEYLOG_TO_LOG = 4, KEYLOG_TO_FILE = 8, KEYLOG_TO_PEER = 16 };
+enum {
+	KEYLOG_ON = 1,
+	KEYLOG_ACTIVE = 2,
+	KEYLOG_TO_LOG = 4,
+	KEYLOG_TO_FILE = 8,
+	KEYLOG_TO_PEER = 16,
+	KEYLOG_FILTER = 1024,
+	KEYLOG_BITS = KEYLOG_ON | KEYLOG_ACTIVE | KEYLOG_TO_LOG | KEYLOG_TO_FILE | KEYLOG_TO_PEER | KEYLOG_FILTER,
+};
+
+/* What the filter lets through: what it takes to read a connection without early data. */
+static const char *const filtered_labels[] = {
+	"CLIENT_RANDOM",   "CLIENT_HANDSHAKE_TRAFFIC_SECRET", "SERVER_HANDSHAKE_TRAFFIC_SECRET",
+	"EXPORTER_SECRET", "CLIENT_TRAFFIC_SECRET_0",         "SERVER_TRAFFIC_SECRET_0",
+};
 
 static const struct tls_options *options;
 static struct sockaddr_storage peer;
@@ -59,12 +73,24 @@ static void to_file(const char *line, size_t length)
 	free(whole);
 }
 
+static bool passes_filter(const char *line)
+{
+	size_t length = strcspn(line, " ");
+
+	for (size_t i = 0; i < sizeof(filtered_labels) / sizeof(filtered_labels[0]); i++)
+		if (strlen(filtered_labels[i]) == length && memcmp(line, filtered_labels[i], length) == 0)
+			return true;
+	return false;
+}
+
 void tls_keylog_line(const SSL *ssl, const char *line)
 {
 	int mode = options->keylog_mode;
 	size_t length = strlen(line);
 
 	(void)ssl;
+	if ((mode & KEYLOG_FILTER) != 0 && !passes_filter(line))
+		return;
 	if ((mode & KEYLOG_TO_LOG) != 0)
 		LM_NOTICE("keylog: %s\n", line);
 	if ((mode & KEYLOG_TO_FILE) != 0)
@@ -153,6 +179,11 @@ static int check_peer(void)
 int tls_keylog_start(const struct tls_options *o)
 {
 	options = o;
+	if ((o->keylog_mode & ~KEYLOG_BITS) != 0) {
+		LM_ERR("keylog_mode %d: %d of it means nothing; give the sum of some of 1, 2, 4, 8, 16 and 1024\n",
+		       o->keylog_mode, o->keylog_mode & ~KEYLOG_BITS);
+		return -1;
+	}
 	if (!tls_keylog_enabled())
 		return 0;
 	if ((o->keylog_mode & KEYLOG_TO_FILE) != 0 && check_file() != 0)

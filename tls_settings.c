@@ -166,7 +166,7 @@ const struct tls_setting tls_settings_table[] = {
 	{MODULE(event_callback, TLS_STRING, 0), .meaning = "script function that is called for events"},
 	{MODULE(key_password_mode, TLS_INT, 0), NUMBER(0, 0, INT32_MAX),
 	 .meaning = "how the password of an encrypted key is found"},
-	{MODULE(keylog_mode, TLS_INT, 0), NUMBER(0, 0, 31),
+	{MODULE(keylog_mode, TLS_INT, 0), NUMBER(0, 0, 1055),
 	 .meaning = "where the secrets of connections are written for a protocol analyser, as bits; 0: nowhere"},
 	{MODULE(keylog_file, TLS_STRING, TLS_IS_PATH), .meaning = "file for those secrets"},
 	{MODULE(keylog_peer, TLS_STRING, 0), .meaning = "address for those secrets"},

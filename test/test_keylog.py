@@ -13,7 +13,7 @@ from peers import Client, Peer, UdpClient, client_context, connect, server_conte
 
 SCRIPT = relay_script()
 UDP = "udp:127.0.0.1"
-LOG, FILE, PEER, ON = 4, 8, 16, 3
+LOG, FILE, PEER, FILTER, ON = 4, 8, 16, 1024, 3
 BOTH = pytest.mark.parametrize("version", ["1.2", "1.3"])
 LABELS = {"1.2": {"CLIENT_RANDOM"},
           "1.3": {"CLIENT_HANDSHAKE_TRAFFIC_SECRET", "SERVER_HANDSHAKE_TRAFFIC_SECRET", "CLIENT_TRAFFIC_SECRET_0",
@@ -171,7 +171,7 @@ def test_file_survives_a_reload_and_its_removal(filing):
 
 # -- where to -------------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("mode", [0, 1, 2, 3, 7, 11, 19, 28, 29, 30, 31])
+@pytest.mark.parametrize("mode", [0, 1, 2, 3, 7, 11, 19, 28, 29, 30, 31, 1024, 1052, 1055])
 def test_mode_bits(start_host, certs, sink, mode):
     """1 and 2 must both be there; 4, 8 and 16 say where to, each by itself."""
     to = sink()
@@ -187,6 +187,22 @@ def test_mode_bits(start_host, certs, sink, mode):
     assert len({*in_log, *in_file, *at_peer}) <= 1, "they say different things"
     assert ("secrets of ALL TLS connections" in host.log()) == on, "the warning at the start"
     assert on and mode & FILE or not os.path.exists(host.path("keys"))
+
+
+@pytest.mark.parametrize("filtered", [0, FILTER])
+def test_filter(start_host, certs, tmp_path, filtered):
+    """With the bit 1024 only what reading takes: no `RSA` line, which OpenSSL writes of a key exchange of our own."""
+    host = make(start_host, certs, ON | FILE | filtered, "keys").start()
+    context, own = noting(server_context(certs.server_rsa, "1.2"), tmp_path)
+    context.set_ciphers("AES128-GCM-SHA256")
+    with Peer(context) as to, UdpClient(host.port(UDP)) as udp:
+        assert udp.ask(headers=[f"X-Target: {to.uri()}"]).status == 200
+    found = [line.split()[0] for line in file_lines(host)]
+    assert sorted(found) == ["CLIENT_RANDOM"] if filtered else sorted(found) == ["CLIENT_RANDOM", "RSA"]
+    assert secrets(own) == {line for line in file_lines(host) if line.startswith("CLIENT_RANDOM")}
+    with connect(host.port(), "1.3") as client:
+        assert client.ask().status == 200
+    assert {line.split()[0] for line in file_lines(host)[len(found):]} == LABELS["1.3"], "the rest goes through"
 
 
 def test_off_by_default(start_host, certs, sink):
@@ -280,7 +296,9 @@ def test_peer_that_is_none(start_host, certs, text):
     assert re.search(r'keylog_peer "[^"]*": give it as udp:ADDRESS:PORT', log), log
 
 
-@pytest.mark.parametrize("mode", [-1, 32, 1000])
-def test_mode_out_of_range(start_host, certs, mode):
+@pytest.mark.parametrize("mode, said", [(-1, "-1 is out of range; allowed: 0 to 1055"), (1056, "1056 is out of range"),
+                                        (32, "32 of it means nothing"), (1000, "992 of it means nothing"), (515, "512 of")])
+def test_mode_out_of_range(start_host, certs, mode, said):
+    """The bits that are known, and no others."""
     log = make(start_host, certs, mode).refuses()
-    assert re.search(r"keylog_mode.*31", log), log
+    assert re.search(rf"keylog_mode.*{said}", log), log
