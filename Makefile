@@ -17,6 +17,8 @@
 #   make clean        remove what was built; make distclean also the host's headers and the demonstration's keys
 #   make help         this
 #
+# What is compiled is told by one short line a file: V=1 shows the commands instead, make -s nothing.
+#
 # Variables: KAMAILIO, KAMAILIO_SRC (mk/host.mk), CC, CFLAGS, LDFLAGS, TLS_EXTRA_LIBS (more libraries to link),
 # DESTDIR, prefix, exec_prefix, libdir, MODULES_DIR (make install), DEB_VERSION (make deb), TLS_PORT, SIP_PORT, ONCE=1 (make run).
 
@@ -30,6 +32,11 @@ endif
 CFLAGS ?= -O2 -g
 BUILD := build
 PYTHON := /usr/bin/python3
+
+# The short line: $(call say,WORD,FILE) before a command, which begins with $(Q).
+Q := $(if $(filter 1,$(V)),,@)
+SILENT = $(findstring s,$(firstword -$(MAKEFLAGS)))
+say = $(if $(filter 1,$(V))$(SILENT),,@printf '%s %s\n' '$(1)' '$(2)')
 
 include mk/host.mk
 
@@ -45,13 +52,15 @@ all: tls.so
 
 tls.so: $(OBJECTS) $(BUILD)/obj/flags
 	$(if $(SOURCES),,$(error no sources (tls_*.c) here: run make at the top of the checkout))
-	$(CC) -shared $(CFLAGS) -Wl,-z,relro,-z,now $(LDFLAGS) -o $@.part $(OBJECTS) $(MODULE_LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) -shared $(CFLAGS) -Wl,-z,relro,-z,now $(LDFLAGS) -o $@.part $(OBJECTS) $(MODULE_LIBS)
 	@tools/host.sh try $(CURDIR)/$@.part
 	@mv $@.part $@
-	@printf '%s\n' $(call quote,tls.so is ready for the host $(HOST) $(HOST_VERSION))
+	@$(if $(SILENT),:,printf '%s\n' $(call quote,tls.so is ready for the host $(HOST) $(HOST_VERSION)))
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/obj/flags
-	$(CC) $(MODULE_CFLAGS) @$(HOST_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(MODULE_CFLAGS) @$(HOST_CFLAGS) -MMD -MP -c -o $@ $<
 
 # Changes only when the flags or the host do, so that everything is built again then, and only then.
 $(BUILD)/obj/flags: $(HOST_CFLAGS) FORCE
@@ -68,12 +77,13 @@ help:
 
 -include $(OBJECTS:.o=.d)
 
-.PHONY: deps deps-check
+.PHONY: deps deps-check deps-style deps-unit deps-asan deps-tsan deps-fuzz deps-server
 deps:
 	@tools/deps.sh run
 
-deps-check:
-	@tools/deps.sh check
+# What all tests need, or one stage of them.
+deps-check deps-style deps-unit deps-asan deps-tsan deps-fuzz deps-server: deps-%:
+	@tools/deps.sh $*
 
 # The demonstration: everything from nothing, then the host in the foreground until Ctrl-C. ONCE=1 stops after the
 # proof. A second make, because what deps installed must be looked at afresh.

@@ -12,7 +12,7 @@
 check: deps-check
 	@$(PYTHON) tools/check.py style unit asan tsan fuzz server $(HOSTS:%=debian-%)
 
-check-style check-unit check-asan check-tsan check-fuzz check-server: check-%: deps-check
+check-style check-unit check-asan check-tsan check-fuzz check-server: check-%: deps-%
 	@$(PYTHON) tools/check.py $*
 
 # The same in other Debian systems below $(BUILD), as root: HOSTS says which (13 and testing), STAGES which of the tests.
@@ -52,13 +52,15 @@ links = $(subst HEAPED,$(HEAPED),$(subst BENCH,$(BENCH),$(shell sed -nE 's,^.*/\
 # unit_program FOLDER,TEST,SOURCES,FLAGS,SANITIZERS
 define unit_program
 $(1)/$(2): $(patsubst %.c,$(1)/obj/%.o,test/unit/$(2).c $(3))
-	$$(CC) $(5) -o $$@ $$^ $(4) $(UNIT_LIBS)
+	$$(call say,LD,$(1:$(BUILD)/%=%)/$(2))
+	$$(Q)$$(CC) $(5) -o $$@ $$^ $(4) $(UNIT_LIBS)
 endef
 
 define unit_rules
 $(1)/obj/%.o: %.c $(BUILD)/obj/flags
 	@mkdir -p $$(@D)
-	$$(CC) $$(UNIT_CFLAGS) $(2) @$(HOST_CFLAGS) -MMD -MP -c -o $$@ $$<
+	$$(call say,CC,$(1:$(BUILD)/%=%)/$$<)
+	$$(Q)$$(CC) $$(UNIT_CFLAGS) $(2) @$(HOST_CFLAGS) -MMD -MP -c -o $$@ $$<
 -include $(shell find $(1)/obj -name '*.d' 2>/dev/null)
 endef
 
@@ -83,7 +85,8 @@ FUZZ_SECONDS := 60
 # -Wno-shadow: clang takes a parameter for a shadow of what the host declares, where gcc, which compiles the same sources, does not.
 $(BUILD)/fuzz/%: test/fuzz/%.c $(wildcard *.h tls_*.c test/fuzz/program.* test/fuzz/*.h test/unit/*.[ch]) $(BUILD)/obj/flags
 	@mkdir -p $(@D)
-	clang -std=gnu11 -g -O1 $(WARNINGS) -Wno-shadow -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -I. \
+	$(call say,CC,$(@:$(BUILD)/%=%))
+	$(Q)clang -std=gnu11 -g -O1 $(WARNINGS) -Wno-shadow -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -I. \
 		@$(HOST_CFLAGS) -o $@ $(filter %.c,$< $(call links,$<)) $(filter-out %.c,$(call links,$<))
 
 .PHONY: fuzz
@@ -94,7 +97,7 @@ fuzz: $(FUZZERS:%=$(BUILD)/fuzz/%)
 
 # What an idle connection keeps in shared memory, block by block (doc/design.md).
 .PHONY: diet
-diet: deps-check
+diet: deps-unit
 	@$(MAKE) -s $(BUILD)/unit/diet
 	@$(BUILD)/unit/diet
 
@@ -113,7 +116,8 @@ soak: deps-check
 
 # The module without host and socket, compiled as the module is: the benchmark compares it with the floor.
 $(BUILD)/turns: test/unit/turns.c $(HEAPED) $(wildcard *.h test/unit/*.h) $(BUILD)/obj/flags
-	$(CC) $(MODULE_CFLAGS) -D_GNU_SOURCE -Wno-unused-parameter -Wno-format-truncation -Itest/unit @$(HOST_CFLAGS) -o $@ $(filter %.c,$^) $(MODULE_LIBS)
+	$(call say,CC,$(@:$(BUILD)/%=%))
+	$(Q)$(CC) $(MODULE_CFLAGS) -D_GNU_SOURCE -Wno-unused-parameter -Wno-format-truncation -Itest/unit @$(HOST_CFLAGS) -o $@ $(filter %.c,$^) $(MODULE_LIBS)
 
 # The benchmark: numbers, tables and pictures in build/bench. QUICK=1 measures the main rows in a few minutes, PARTS those
 # parts alone. make bench-doc puts what was measured into doc/performance.md.
@@ -132,4 +136,5 @@ bench-doc:
 bench-programs: $(patsubst bench/%.c,$(BUILD)/%,$(wildcard bench/*.c))
 
 $(BUILD)/%: bench/%.c $(wildcard bench/*.h) $(BUILD)/obj/flags
-	$(CC) -std=gnu11 $(CFLAGS) $(WARNINGS) -o $@ $< -lssl -lcrypto -lpthread -lm
+	$(call say,CC,$(@:$(BUILD)/%=%))
+	$(Q)$(CC) -std=gnu11 $(CFLAGS) $(WARNINGS) -o $@ $< -lssl -lcrypto -lpthread -lm

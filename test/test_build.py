@@ -111,4 +111,86 @@ def test_build_says_for_which_host_it_is(tree, tmp_path):
     words, _ = second.given("words")
     said = run(tree, "make", "-j2", "CFLAGS=-O0", *words)
     assert said.splitlines()[-1] == f"tls.so is ready for the host {second.program} {second.version}"
+    check_quiet(tree, said)
     assert "tls.so" not in run(tree, "make", "-j2", "CFLAGS=-O0", *words)
+
+
+# -- with how many words ---------------------------------------------------------------------------------------------------
+
+def check_quiet(tree, said):
+    """One short line a file, one for the module, and the last; before them, what was looked for."""
+    sources = {name for name in os.listdir(tree) if re.fullmatch(r"tls_\w+\.c", name)}
+    lines = said.splitlines()
+    assert {f"CC {name}" for name in sources} <= set(lines) and lines[-2] == "LD tls.so"
+    assert len(lines) == len(sources) + 2, said
+
+
+@pytest.fixture(scope="module", name="quick")
+def fixture_quick(tree, tmp_path_factory):
+    """The copy, with the sources of all programs, and an environment whose compilers only make empty files."""
+    for name in ("bench", "test"):
+        shutil.copytree(f"{TOP}/{name}", tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    run(tree, "make", "-s", "host-headers", "KAMAILIO_SRC=" + headers())
+    folder = tmp_path_factory.mktemp("compilers")
+    for name in ("gcc", "clang"):
+        with open(os.open(folder / name, os.O_CREAT | os.O_WRONLY, 0o755), "w", encoding="ascii") as f:
+            f.write('#!/bin/bash\n[ "${*: -1}" != - ] || exec cat >/dev/null\nwhile [ $# -gt 1 ]; do [ "$1" != -o ] || : >"$2"; shift; done\n')
+    return tree, {"PATH": f"{folder}:{os.environ['PATH']}", "KAMAILIO_SRC": headers()}
+
+
+PROGRAMS = [
+    ("floor", "CC floor\n"),
+    ("turns", "CC turns\n"),
+    ("fuzz/fuzz_names", "CC fuzz/fuzz_names\n"),
+    ("unit/test_crowd", "CC unit/test/unit/test_crowd.c\nCC unit/tls_crowd.c\nCC unit/test/unit/fake_host.c\nLD unit/test_crowd\n"),
+    ("asan/test_pem", "CC asan/test/unit/test_pem.c\nCC asan/tls_pem.c\nLD asan/test_pem\n"),
+]
+
+
+@pytest.mark.parametrize("program, said", PROGRAMS, ids=[name for name, _ in PROGRAMS])
+def test_quiet_programs(quick, program, said):
+    """The same for the other programs; V=1 shows the commands, and no short line; make -s says nothing."""
+    tree, env = quick
+    path = f"build/{program}"
+    assert run(tree, "make", path, env=env) == said
+
+    def again(*more):
+        os.remove(tree / path)
+        return run(tree, "make", *more, path, env=env)
+
+    told = again("V=1")
+    assert re.search(rf"^(gcc|clang) .*-o {path} ", told, re.M | re.S) and not re.search(r"^(CC|LD) ", told, re.M)
+    assert again("-s") == ""
+
+
+# -- what is installed for a stage ---------------------------------------------------------------------------------------
+
+STAGES = ("style", "unit", "asan", "tsan", "fuzz", "server")
+PACKAGE_TOOLS = {"debhelper", "lintian"}
+
+
+def wanted(what):
+    return run(TOP, "tools/deps.sh", "list", what).split()
+
+
+def test_a_stage_installs_what_it_needs():
+    """The tests without a server want a compiler, the headers and their own library: nothing of the package, of the judges, of browsers."""
+    sets = {name: set(wanted(name)) for name in (*STAGES, "check", "run")}
+    unit = {"make", "gcc", "libc6-dev", "libssl-dev", "zlib1g-dev", "kamailio", "python3", "libcmocka-dev"}
+    assert sets["unit"] == sets["asan"] == sets["tsan"] == unit
+    assert sets["style"] == {"make", "python3", "openssl", "cppcheck", "clang-format"}
+    assert sets["fuzz"] - unit == {"clang", "libclang-rt-dev"}
+    assert sets["server"] >= PACKAGE_TOOLS | {"testssl.sh", "python3-pytest", "valgrind"}
+    assert sets["check"] == set().union(*(sets[name] for name in STAGES)) >= sets["run"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_make_asks_for_the_packages_of_its_stage(stage):
+    """make check-STAGE installs that set, and no other."""
+    told = run(TOP, "make", "-n", f"check-{stage}")
+    assert re.findall(r"tools/deps\.sh (.*)", told) == [stage]
+    assert re.findall(r"tools/deps\.sh (.*)", run(TOP, "make", "-n", "check")) == ["check"]
+
+
+def test_list_of_nothing():
+    assert "usage: deps.sh" in run(TOP, "tools/deps.sh", "list", "nothing", status=2)

@@ -341,7 +341,10 @@ def main(names):
     total = Count()
     for name in names:
         print(f"== {name}", flush=True)
-        stage(name)(total)
+        began, count = time.monotonic(), Count()
+        stage(name)(count)
+        print(f"{name}: {count} in {time.monotonic() - began:.0f} s", flush=True)
+        total.add(count)
     print(total, flush=True)
     return 0 if total.passed and not total.failed else 1
 

@@ -2,23 +2,29 @@
 # Installs the Debian packages that this project needs: as root, or through sudo. Does nothing, and needs no
 # right to do it, when they are all there.
 #
-#   deps.sh run       what building and running need
-#   deps.sh core      also what the tests against the server need, without those that need more
-#   deps.sh check     also what all tests need
-#   deps.sh bench     also what the benchmark compares with and draws with
-#   deps.sh deb       what building the Debian package needs
-#   deps.sh package   also what its tests need
-#   deps.sh systems   what the tests in other Debian systems need here
+#   deps.sh run         what building and running need
+#   deps.sh STAGE       what one stage of the tests needs: style, unit, asan, tsan, fuzz, server
+#   deps.sh check       what all of them need
+#   deps.sh core        what most tests against the server need, with building and running
+#   deps.sh bench       beside all that, what the benchmark compares with and draws with
+#   deps.sh deb         what building the Debian package needs
+#   deps.sh package     also what its tests need
+#   deps.sh systems     what the tests in other Debian systems need here
+#   deps.sh list SET    print one of these, a package a line
 set -euo pipefail
 
-RUN="make gcc libc6-dev libssl-dev zlib1g-dev netbase kamailio openssl python3"
+BUILD="make gcc libc6-dev libssl-dev zlib1g-dev kamailio python3"
+RUN="$BUILD netbase openssl"
+STYLE="make python3 openssl cppcheck clang-format"
+UNIT="$BUILD libcmocka-dev"
+FUZZ="$UNIT clang libclang-rt-dev"
 DEB="debhelper"
 PACKAGE="$DEB lintian python3-pytest python3-pytest-timeout python3-cryptography kamailio-tls-modules"
 SYSTEMS="debootstrap debian-archive-keyring piuparts rsync"
 CORE="python3-pytest python3-pytest-timeout python3-cryptography gnutls-bin sip-tester curl procps binutils
 	kamailio-tls-modules kamailio-websocket-modules kamailio-extra-modules kamailio-utils-modules"
-CHECK="$PACKAGE $CORE libcmocka-dev cppcheck clang clang-format libclang-rt-dev valgrind
-	libwolfssl-dev sslscan testssl.sh baresip-core"
+SERVER="$RUN $PACKAGE $CORE valgrind libwolfssl-dev sslscan testssl.sh baresip-core"
+CHECK="$STYLE $UNIT $FUZZ $SERVER"
 BENCH="haproxy python3-matplotlib linux-perf"
 
 # Some releases of Debian do not have these; what needs them is skipped there.
@@ -57,24 +63,40 @@ offered() {
 	done
 }
 
+# The packages of the set $1.
+packages_of() {
+	case $1 in
+	run) echo $RUN ;;
+	style) echo $STYLE ;;
+	unit | asan | tsan) echo $UNIT ;;
+	fuzz) echo $FUZZ ;;
+	server) echo $SERVER ;;
+	check) echo $CHECK ;;
+	core) echo $RUN $CORE ;;
+	bench) echo $CHECK $BENCH ;;
+	deb) echo $RUN $DEB ;;
+	package) echo $RUN $PACKAGE ;;
+	systems) echo $SYSTEMS ;;
+	*)
+		echo "usage: deps.sh [list] run|style|unit|asan|tsan|fuzz|server|check|core|bench|deb|package|systems" >&2
+		return 2
+		;;
+	esac
+}
+
 case ${1:-} in
-run) wanted=$RUN ;;
-core) wanted="$RUN $CORE" ;;
-check) wanted="$RUN $CHECK" ;;
-bench) wanted="$RUN $CHECK $BENCH" ;;
-deb) wanted="$RUN $DEB" ;;
-package) wanted="$RUN $PACKAGE" ;;
-systems) wanted="$SYSTEMS" ;;
 install) # called by itself, with the rights to do it
 	shift
 	install_packages "$@"
 	exit
 	;;
-*)
-	echo "usage: deps.sh run|core|check|bench|deb|package|systems" >&2
-	exit 2
+list)
+	wanted=$(packages_of "${2:-}")
+	printf '%s\n' $wanted | sort -u
+	exit
 	;;
 esac
+wanted=$(packages_of "${1:-}")
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
 	echo "tls: not a Debian machine, so nothing is installed; what is needed, by Debian's names:" $wanted >&2
@@ -82,7 +104,7 @@ if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
 fi
 # a host of the user's own will do
 if "${0%/*}/host.sh" find >/dev/null 2>&1; then
-	wanted=${wanted/ kamailio / }
+	wanted=$(printf '%s\n' $wanted | grep -vx kamailio)
 fi
 missing=$(missing_of $wanted)
 [ -n "$missing" ] || exit 0
