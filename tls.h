@@ -1000,8 +1000,8 @@ int tls_domain_own_keys(struct ssl_st *ssl);
 /* ------------------------------------------------------------------ secrets for Wireshark: tls_keylog.c */
 
 /*
- * O must outlive the module. Main process, before the forks. Returns 0, -1 when O asks for what cannot be
- * (logged).
+ * O must outlive the module. Makes the file, for the user as whom the server will run. Main process, before the forks,
+ * after tls_init_start(). Returns 0, -1 when O asks for what cannot be (logged).
  */
 int tls_keylog_start(const struct tls_options *o);
 

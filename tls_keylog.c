@@ -4,11 +4,13 @@
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
  * Whoever has these lines reads the traffic. So it is off unless two bits are set, it says so at each start,
- * and the file is only its owner's to read.
+ * and the file is only its owner's to read: the user's as whom the server runs, also when root starts it.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -36,6 +38,13 @@ static const char *const filtered_labels[] = {
 	"EXPORTER_SECRET", "CLIENT_TRAFFIC_SECRET_0",         "SERVER_TRAFFIC_SECRET_0",
 };
 
+/* In shared memory. */
+struct shared {
+	atomic_bool complained; /* about the file, since it last went well */
+	int wrong;              /* what the child at the start has found */
+};
+
+static struct shared *shared;
 static const struct tls_options *options;
 static struct sockaddr_storage peer;
 static socklen_t peer_length;
@@ -48,29 +57,107 @@ bool tls_keylog_enabled(void)
 	return options != NULL && (options->keylog_mode & both) == both;
 }
 
-/* O_NONBLOCK: a pipe that nobody reads must not keep a worker. */
-static int open_file(void)
+/* What is wrong with a file that could be opened, in the place of an errno. */
+enum { NOT_A_FILE = -1, NOT_OURS = -2, OTHERS_MAY = -3, LINKED = -4 };
+
+/* Somebody else may have made it, to read what we write or to have us write where a link leads. */
+static int judge(int fd)
 {
-	return open(options->keylog_file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK,
-	            S_IRUSR | S_IWUSR);
+	struct stat st;
+
+	if (fstat(fd, &st) != 0)
+		return errno;
+	if (!S_ISREG(st.st_mode))
+		return NOT_A_FILE;
+	if (st.st_uid != geteuid())
+		return NOT_OURS;
+	if ((st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
+		return OTHERS_MAY;
+	return st.st_nlink == 1 ? 0 : LINKED;
 }
 
-/* One write a line: O_APPEND keeps the lines of several processes whole. */
-static void to_file(const char *line, size_t length)
+/*
+ * Opens the file for this process's user, and makes it when it is not there. O_NONBLOCK: a pipe that nobody reads must
+ * not keep a worker. Returns 0 and *FD, or an errno or one of the above.
+ */
+static int open_file(int *fd)
+{
+	const int flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+	int wrong;
+
+	*fd = open(options->keylog_file, flags, S_IRUSR | S_IWUSR);
+	if (*fd < 0)
+		return errno;
+	wrong = judge(*fd);
+	if (wrong != 0)
+		close(*fd);
+	return wrong;
+}
+
+/* What open_file() has returned, in words. Returns OUT or a constant. */
+static const char *reason(int wrong, char *out, size_t size)
+{
+	char user_name[64];
+
+	tls_access_user(user_name, sizeof(user_name));
+	switch (wrong) {
+	case NOT_A_FILE: return "not a regular file";
+	case OTHERS_MAY: return "others may read it; run chmod 600 on it";
+	case LINKED: return "it has a second name, a hard link; remove it";
+	case ELOOP: return "it is a symbolic link; name the file itself";
+	case NOT_OURS:
+		snprintf(out, size,
+		         "it must belong to user %s, as whom the server runs; run chown %s on it, or remove it",
+		         user_name, user_name);
+		return out;
+	case EACCES:
+		snprintf(
+			out, size,
+			"Permission denied (user %s); let that user write to it, or name a file in a folder of that user's",
+			user_name);
+		return out;
+	default: snprintf(out, size, "%s (user %s)", strerror(wrong), user_name); return out;
+	}
+}
+
+/* Once until it goes well again, whichever process it happens to. */
+static void complain(int wrong)
+{
+	char room[256];
+
+	if (atomic_exchange(&shared->complained, true))
+		return;
+	LM_ERR("keylog_file %s: %s; secrets are lost until that is put right\n", options->keylog_file,
+	       reason(wrong, room, sizeof(room)));
+}
+
+/* One write a line: O_APPEND keeps the lines of several processes whole. Returns 0, or what reason() explains. */
+static int append(const char *line, size_t length)
 {
 	char *whole = malloc(length + 1);
-	int fd = whole != NULL ? open_file() : -1;
+	int fd, wrong = whole != NULL ? open_file(&fd) : ENOMEM;
 
-	if (fd >= 0) {
+	if (wrong == 0) {
 		memcpy(whole, line, length);
 		whole[length] = '\n';
 		if (write(fd, whole, length + 1) < 0)
-			LM_ERR("keylog_file %s: %s\n", options->keylog_file, strerror(errno));
+			wrong = errno;
 		close(fd);
 	}
 	if (whole != NULL)
 		OPENSSL_cleanse(whole, length + 1);
 	free(whole);
+	return wrong;
+}
+
+static void to_file(const char *line, size_t length)
+{
+	int wrong = append(line, length);
+
+	if (wrong != 0)
+		complain(wrong);
+	else if (atomic_load(&shared->complained))
+		atomic_store(&shared->complained, false);
 }
 
 static bool passes_filter(const char *line)
@@ -99,30 +186,50 @@ void tls_keylog_line(const SSL *ssl, const char *line)
 		sendto(peer_socket, line, length, MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&peer, peer_length);
 }
 
+/* As the user that will write; the result goes to shared memory. */
+static int try_file(void *unused)
+{
+	int fd;
+
+	(void)unused;
+	shared->wrong = open_file(&fd);
+	if (shared->wrong == 0)
+		close(fd);
+	return 0;
+}
+
+/* As root, for a user who may not make files in that folder. Only a new file, so that no link leads elsewhere. */
+static int make_file(void)
+{
+	int fd = open(options->keylog_file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
+	              S_IRUSR | S_IWUSR);
+	int result;
+
+	if (fd < 0)
+		return -1;
+	result = fchown(fd, tls_access_uid(), tls_access_gid());
+	close(fd);
+	return result;
+}
+
 static int check_file(void)
 {
-	struct stat st;
-	int fd;
+	char room[256];
 
 	if (options->keylog_file == NULL || options->keylog_file[0] == '\0') {
 		LM_ERR("keylog_mode %d writes to a file: set keylog_file\n", options->keylog_mode);
 		return -1;
 	}
-	fd = open_file();
-	if (fd < 0 || fstat(fd, &st) != 0) {
-		LM_ERR("keylog_file %s: %s\n", options->keylog_file, strerror(errno));
-		if (fd >= 0)
-			close(fd);
-		return -1;
+	shared->wrong = EPERM;
+	tls_access_as_user(try_file, NULL);
+	if (shared->wrong == EACCES && tls_access_will_change() && make_file() == 0) {
+		tls_access_as_user(try_file, NULL);
+		if (shared->wrong != 0) /* the folder is closed to that user */
+			unlink(options->keylog_file);
 	}
-	close(fd);
-	if (!S_ISREG(st.st_mode)) {
-		LM_ERR("keylog_file %s: not a regular file\n", options->keylog_file);
-		return -1;
-	}
-	if ((st.st_mode & (S_IRWXG | S_IRWXO)) == 0)
+	if (shared->wrong == 0)
 		return 0;
-	LM_ERR("keylog_file %s: others may read it; run chmod 600 on it\n", options->keylog_file);
+	LM_ERR("keylog_file %s: %s\n", options->keylog_file, reason(shared->wrong, room, sizeof(room)));
 	return -1;
 }
 
@@ -186,6 +293,11 @@ int tls_keylog_start(const struct tls_options *o)
 	}
 	if (!tls_keylog_enabled())
 		return 0;
+	shared = tls_shared_alloc(sizeof(*shared));
+	if (shared == NULL) {
+		LM_ERR("no shared memory; give the host more with -m\n");
+		return -1;
+	}
 	if ((o->keylog_mode & KEYLOG_TO_FILE) != 0 && check_file() != 0)
 		return -1;
 	if ((o->keylog_mode & KEYLOG_TO_PEER) != 0 && check_peer() != 0)

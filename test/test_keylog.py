@@ -1,7 +1,9 @@
 """Secrets for Wireshark: only when asked for, all of them, and to nobody else."""
 
 import os
+import pwd
 import re
+import shutil
 import socket
 import stat
 import time
@@ -241,9 +243,91 @@ def test_file_that_cannot_be_written_any_more(start_host, certs):
     host = make(start_host, certs, ON | FILE, "keys").start()
     os.unlink(host.path("keys"))
     os.symlink(host.path("elsewhere"), host.path("keys"))
-    with connect(host.port()) as client:
-        assert client.ask().status == 200
+    for _ in range(2):
+        with connect(host.port()) as client:
+            assert client.ask().status == 200
     assert not os.path.exists(host.path("elsewhere")), "secrets went where a link points"
+    assert len(re.findall(rf"ERROR: .*keylog_file {host.path('keys')}: it is a symbolic link", host.log())) == 1
+    os.unlink(host.path("keys"))
+    with connect(host.port(), "1.2") as client:
+        client.ask()
+    assert labels(file_lines(host)) == {"CLIENT_RANDOM"}
+
+
+# -- a server that starts as root and becomes another user ----------------------------------------------------------------
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+NOBODY = pwd.getpwnam("nobody")
+
+
+def make_for_nobody(start, certs, folder_mode=0o755, owner=0):
+    """A host of nobody's whose keylog_file is in a folder of its own."""
+    host = make(start, certs, ON | FILE, "logs/keys")
+    host.settings["user"] = '"nobody"'
+    os.chmod(host.dir, 0o755)
+    os.mkdir(host.path("logs"))
+    os.chown(host.path("logs"), owner, 0)
+    os.chmod(host.path("logs"), folder_mode)
+    return host
+
+
+def is_nobodys(path):
+    """Whether the file is that user's, and nobody else's to read."""
+    found = os.lstat(path)
+    return (found.st_uid, stat.S_IMODE(found.st_mode)) == (NOBODY.pw_uid, 0o600)
+
+
+@as_root
+@pytest.mark.parametrize("folder", ["root's", "its own", "everybody's"])
+def test_file_is_of_the_user_who_writes_it(start_host, certs, folder):
+    """Whoever may make files in that folder; kamailio -c has made it before, as it always did."""
+    mode, owner = {"root's": (0o755, 0), "its own": (0o700, NOBODY.pw_uid), "everybody's": (0o1777, 0)}[folder]
+    host = make_for_nobody(start_host, certs, mode, owner)
+    assert host.check_config()[0] == 0 and is_nobodys(host.path("logs/keys"))
+    host.start()
+    with connect(host.port(), "1.2") as client:
+        client.ask()
+    assert labels(file_lines(host, "logs/keys")) == {"CLIENT_RANDOM"} and is_nobodys(host.path("logs/keys"))
+    assert not re.search("ERROR: .*keylog", host.log())
+
+
+@as_root
+def test_file_that_cannot_be_made_anew(start_host, certs):
+    """It is taken away, and the user may make no other in root's folder: told once, with the reason, by all workers together."""
+    host = make_for_nobody(start_host, certs).start()
+    os.rename(host.path("logs/keys"), host.path("taken"))
+    for _ in range(4):
+        with connect(host.port(), "1.2") as client:
+            assert client.ask().status == 200
+    assert len(re.findall(r"ERROR: .*keylog_file \S+/logs/keys: Permission denied \(user nobody\).*; secrets are lost", host.log())) == 1
+
+
+@as_root
+@pytest.mark.parametrize("case", ["root's file", "closed folder", "link", "hard link", "somebody's"])
+def test_file_that_would_be_another_users(start_host, certs, case):
+    """Nothing is written to, made or given away where somebody else has a hand in it; the start says what to do."""
+    host = make_for_nobody(start_host, certs, 0o700 if case == "closed folder" else 0o755 if case == "root's file" else 0o1777)
+    path, other = host.path("logs/keys"), host.path("other")
+    with open(os.open(other, os.O_CREAT | os.O_WRONLY, 0o600), "w", encoding="ascii") as f:
+        f.write("precious")
+    if case == "root's file":
+        shutil.copy(other, path)
+        os.chmod(path, 0o600)
+    elif case == "link":
+        os.symlink(other, path)
+    elif case in ("hard link", "somebody's"):
+        os.link(other, path)
+        os.chown(path, NOBODY.pw_uid if case == "hard link" else 1, 0)
+        os.chmod(path, 0o600 if case == "hard link" else 0o666)
+    before = os.stat(other)
+    log = host.refuses()
+    words = {"root's file": r"Permission denied \(user nobody\)", "closed folder": r"Permission denied \(user nobody\)",
+             "link": "it is a symbolic link", "hard link": "hard link; remove it",
+             "somebody's": "must belong to user nobody.*chown nobody|Permission denied"}[case]
+    assert re.search(rf"ERROR: .*keylog_file {path}: .*(?:{words})", log), log
+    after = os.stat(other)
+    assert (after.st_uid, after.st_mode, after.st_size) == (before.st_uid, before.st_mode, before.st_size)
+    assert os.path.lexists(path) == (case != "closed folder")
 
 
 # -- what must not start ----------------------------------------------------------------------------------------------------
