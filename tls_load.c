@@ -132,6 +132,31 @@ static struct tls_generation *load(struct tls_report *r)
 	return g;
 }
 
+/*
+ * Names in one line the sections of G that take any server for the one that was meant. A notice and no warning,
+ * and at the start alone: it is what a section does that sets nothing, also on servers that connect to nobody.
+ */
+static void tell_of_unverified(struct tls_generation *g)
+{
+	char names[800] = "";
+	bool more = false;
+
+	for (struct tls_domain *d = NULL; (d = tls_domain_next(g, d)) != NULL;) {
+		size_t used = strlen(names);
+
+		if (d->role != TLS_CLIENT || (d->verify_mode != SSL_VERIFY_NONE && !d->accept_any))
+			continue;
+		if (used + strlen(d->name) + sizeof(", ") > sizeof(names))
+			more = true;
+		else
+			sprintf(names + used, "%s%s", used > 0 ? ", " : "", d->name);
+	}
+	if (names[0] != '\0' || more)
+		LM_NOTICE("the TLS connections of %s%s go to whoever answers, as no certificate is verified there: "
+		          "set verify_certificate and ca_list, and verify_name, against others on the way\n",
+		          names, more ? " and others" : "");
+}
+
 int tls_load_start(const struct tls_settings *s)
 {
 	struct tls_generation *g;
@@ -150,6 +175,7 @@ int tls_load_start(const struct tls_settings *s)
 	if (g == NULL)
 		return -1;
 	tls_generation_install(g);
+	tell_of_unverified(g);
 	return 0;
 }
 
