@@ -61,6 +61,13 @@ enum tls_verify_client {
 	TLS_VERIFY_CLIENT_OPTIONAL_NO_CA,
 };
 
+/* What a peer's certificate must be for: verify_purpose. */
+enum tls_verify_purpose {
+	TLS_PURPOSE_STRICT, /* the role that the peer has in TLS */
+	TLS_PURPOSE_SIP,    /* TLS in either role, SIP (RFC 5924), or all */
+	TLS_PURPOSE_ANY,
+};
+
 enum tls_name_mode { TLS_NAME_EXACT, TLS_NAME_AND_SUBDOMAINS, TLS_NAME_SUBDOMAINS };
 
 /* An integer nobody has set. A string nobody has set is NULL. */
@@ -77,6 +84,7 @@ struct tls_settings {
 	int verify_client;
 	int verify_depth;
 	int verify_name;
+	int verify_purpose;
 	int server_name_mode;
 	char *certificate;
 	char *private_key;
@@ -887,8 +895,20 @@ int tls_verify_accept(int ok, struct x509_store_ctx_st *store);
 bool tls_verify_names(const struct x509_st *x, const char *domain, size_t length);
 
 /*
+ * X509_verify_cert(3), which it returns, with PURPOSE as the rule for what the certificates of a PEER of this
+ * role may be for. STORE is set up for the peer's certificate as for X509_verify_cert(): this function puts
+ * purpose and trust into its parameters itself, and all else in them counts. A refusal is in STORE
+ * (X509_V_ERR_INVALID_PURPOSE, with depth and certificate) and goes to its callback, which may let it pass. A
+ * certificate above the peer's own must be an authority's by every rule. Any process; holds no lock; in the
+ * scope of STORE's memory. Without memory the answer is no.
+ */
+int tls_verify_certificates(struct x509_store_ctx_st *store, enum tls_verify_purpose purpose,
+                            enum tls_role peer);
+
+/*
  * OpenSSL's callback for a whole chain (SSL_CTX_set_cert_verify_callback(3)). Verifies it; a client's, if a
- * ticket for such a client can be issued; a server's name, where its domain asks for that (verify_name).
+ * ticket for such a client can be issued; a server's name, where its domain asks for that (verify_name). What
+ * the certificate may be for is as the domain says (verify_purpose).
  */
 int tls_verify_chain(struct x509_store_ctx_st *store, void *arg);
 
@@ -917,6 +937,7 @@ struct tls_domain {
 	int verify_depth;
 	bool accept_any;  /* a certificate that does not verify does not end the handshake */
 	bool verify_name; /* a server must be who its certificate names */
+	enum tls_verify_purpose verify_purpose;
 	struct tls_key *keys[2];
 	struct tls_chain *chains[2];
 	struct tls_trust *trust;       /* NULL: none */

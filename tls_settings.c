@@ -32,6 +32,13 @@ static const struct tls_choice verify_client_words[] = {
 	{NULL, 0},
 };
 
+static const struct tls_choice purposes[] = {
+	{"strict", TLS_PURPOSE_STRICT},
+	{"sip", TLS_PURPOSE_SIP},
+	{"any", TLS_PURPOSE_ANY},
+	{NULL, 0},
+};
+
 /*
  * How a row begins: a setting of a domain, by parameter or in tls.cfg, or one of the module. It is called as its field;
  * with _AS otherwise.
@@ -77,6 +84,8 @@ const struct tls_setting tls_settings_table[] = {
 	 .meaning = "how many authorities may stand between the peer's certificate and a trusted one"},
 	{DOMAIN(verify_name, TLS_BOOL, 0), .choices = switches, RUN(verify_name), NUMBER(0, 0, 1),
 	 .meaning = "client: the server's certificate must be for the name that is asked for, else for its address"},
+	{DOMAIN(verify_purpose, TLS_CHOICE, 0), RUN(verify_purpose), .choices = purposes, .preset = TLS_PURPOSE_STRICT,
+	 .meaning = "what a peer's certificate must be for: its role in TLS, TLS or SIP (RFC 5924), or anything"},
 	{DOMAIN(cipher_list, TLS_STRING, 0), RUN(cipher_list),
 	 .meaning = "ciphers in the library's notation, TLS 1.3 suites among them; unset: the library's own"},
 	{DOMAIN(groups, TLS_STRING, 0), RUN(groups),

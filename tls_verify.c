@@ -215,11 +215,130 @@ static bool server_is_named(SSL *ssl, X509_STORE_CTX *store, const X509 *leaf)
 	return false;
 }
 
+/* ---- what a certificate is for: RFC 5280 section 4.2.1.12, RFC 5924 */
+
+enum { FOR_SERVERS = 1, FOR_CLIENTS = 2, FOR_SIP = 4, FOR_ALL = FOR_SERVERS | FOR_CLIENTS | FOR_SIP };
+
+static unsigned purpose_of(const ASN1_OBJECT *object)
+{
+	static const struct {
+		const char *id;
+		unsigned is;
+	} known[] = {
+		{"1.3.6.1.5.5.7.3.1", FOR_SERVERS}, /* id-kp-serverAuth */
+		{"1.3.6.1.5.5.7.3.2", FOR_CLIENTS}, /* id-kp-clientAuth */
+		{"1.3.6.1.5.5.7.3.20", FOR_SIP},    /* id-kp-sipDomain */
+		{"2.5.29.37.0", FOR_ALL},           /* anyExtendedKeyUsage */
+	};
+	char id[32] = "";
+
+	OBJ_obj2txt(id, sizeof(id), object, 1);
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (strcmp(id, known[i].id) == 0)
+			return known[i].is;
+	return 0;
+}
+
+/* What X may be used for by its extended key usage: all, where it has none; nothing, where that is broken. */
+static unsigned purposes_of(const X509 *x)
+{
+	int critical = 0;
+	EXTENDED_KEY_USAGE *list = X509_get_ext_d2i(x, NID_ext_key_usage, &critical, NULL);
+	unsigned found = 0;
+
+	if (list == NULL)
+		return critical == -1 ? FOR_ALL : 0;
+	for (int i = 0; i < sk_ASN1_OBJECT_num(list); i++)
+		found |= purpose_of(sk_ASN1_OBJECT_value(list, i));
+	EXTENDED_KEY_USAGE_free(list);
+	return found;
+}
+
+/* Whether X's key may do what TLS asks of a PEER: a client signs, a server may also decrypt (RFC 5246, 7.4). */
+static bool key_may(X509 *x, enum tls_role peer)
+{
+	uint32_t allowed = KU_DIGITAL_SIGNATURE | KU_KEY_AGREEMENT;
+
+	if (peer == TLS_SERVER)
+		allowed |= KU_KEY_ENCIPHERMENT;
+	return (X509_get_key_usage(x) & allowed) != 0;
+}
+
+static int trust_of(enum tls_role peer)
+{
+	return peer == TLS_CLIENT ? X509_TRUST_SSL_CLIENT : X509_TRUST_SSL_SERVER;
+}
+
+/* Whether X, at DEPTH, is trusted by its file (BEGIN TRUSTED CERTIFICATE), which is above what it says itself. */
+static bool is_marked(X509_STORE_CTX *store, X509 *x, int depth, enum tls_role peer)
+{
+	return depth >= X509_STORE_CTX_get_num_untrusted(store) &&
+	       X509_check_trust(x, trust_of(peer), X509_TRUST_NO_SS_COMPAT) == X509_TRUST_TRUSTED;
+}
+
+/* What STORE's callback makes of it. */
+static int refuse_purpose(X509_STORE_CTX *store, X509 *x, int depth)
+{
+	X509_STORE_CTX_set_error(store, X509_V_ERR_INVALID_PURPOSE);
+	X509_STORE_CTX_set_error_depth(store, depth);
+	X509_STORE_CTX_set_current_cert(store, x);
+	return X509_STORE_CTX_get_verify_cb(store)(0, store);
+}
+
+/*
+ * The rule "sip" on a chain that is good. An authority that may issue for some purposes alone gives no other:
+ * RFC 5280 leaves open what an extended key usage means there, and OpenSSL and the public authorities take it
+ * as a limit. So one purpose must be left from the anchor down to the peer.
+ */
+static int check_purposes(X509_STORE_CTX *store, enum tls_role peer)
+{
+	STACK_OF(X509) *chain = X509_STORE_CTX_get0_chain(store);
+	unsigned left = FOR_ALL;
+
+	for (int depth = sk_X509_num(chain) - 1; depth >= 0; depth--) {
+		X509 *x = sk_X509_value(chain, depth);
+
+		if (is_marked(store, x, depth, peer))
+			continue;
+		left &= purposes_of(x);
+		if (left == 0 || (depth == 0 && !key_may(x, peer)))
+			return refuse_purpose(store, x, depth);
+	}
+	return 1;
+}
+
+int tls_verify_certificates(X509_STORE_CTX *store, enum tls_verify_purpose purpose, enum tls_role peer)
+{
+	X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(store);
+	int strict = peer == TLS_CLIENT ? X509_PURPOSE_SSL_CLIENT : X509_PURPOSE_SSL_SERVER, ok;
+
+	if (X509_VERIFY_PARAM_set_trust(param, trust_of(peer)) != 1 ||
+	    X509_VERIFY_PARAM_set_purpose(param, purpose == TLS_PURPOSE_STRICT ? strict : X509_PURPOSE_ANY) !=
+	        1) {
+		X509_STORE_CTX_set_error(store, X509_V_ERR_UNSPECIFIED);
+		return -1;
+	}
+	ok = X509_verify_cert(store);
+	if (ok != 1 || purpose != TLS_PURPOSE_SIP || X509_STORE_CTX_get_error(store) != X509_V_OK)
+		return ok;
+	return check_purposes(store, peer);
+}
+
 /* ---- a chain */
+
+/* The peer's chain, by the rules of SSL's domain. */
+static int verify(SSL *ssl, X509_STORE_CTX *store)
+{
+	const struct tls_domain_use *use = SSL_get_app_data(ssl);
+	bool known = use != NULL && use->domain != NULL;
+
+	return tls_verify_certificates(store, known ? use->domain->verify_purpose : TLS_PURPOSE_STRICT,
+	                               SSL_is_server(ssl) ? TLS_CLIENT : TLS_SERVER);
+}
 
 static int verify_client(SSL *ssl, X509_STORE_CTX *store)
 {
-	int ok = X509_verify_cert(store);
+	int ok = verify(ssl, store);
 
 	if (ok == 1)
 		tls_session_verified(ssl, store);
@@ -238,7 +357,7 @@ int tls_verify_chain(X509_STORE_CTX *store, void *arg)
 
 	(void)arg;
 	if (leaf != NULL && SSL_is_server(ssl) == 0) {
-		int ok = X509_verify_cert(store);
+		int ok = verify(ssl, store);
 
 		return ok == 1 && !server_is_named(ssl, store, leaf) ? 0 : ok;
 	}
