@@ -848,6 +848,12 @@ void tls_ciphers_check(const char *list, struct ssl_ctx_st *ctx, const struct tl
  */
 int tls_session_start(void);
 
+/*
+ * Timer process, once a second: makes a new ticket key when the current one is old, and wipes the one before
+ * when no ticket that it made is good any more. Keeps nobody waiting.
+ */
+void tls_session_sweep(unsigned ticks, void *param);
+
 #define TLS_SESSION_CONTEXT_SIZE 32
 
 /*

@@ -213,7 +213,8 @@ static int on_start(void)
 	}
 	if (start_rooms() != 0 || tls_stats_start(tls_rpc_gauges) != 0 || tls_rpc_start() != 0)
 		return -1;
-	if (register_timer(tls_server_sweep, NULL, 1) < 0 || register_timer(trim_memory, NULL, 1) < 0) {
+	if (register_timer(tls_server_sweep, NULL, 1) < 0 || register_timer(tls_session_sweep, NULL, 1) < 0 ||
+	    register_timer(trim_memory, NULL, 1) < 0) {
 		LM_ERR("no timer\n");
 		return -1;
 	}

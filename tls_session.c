@@ -9,7 +9,6 @@
  * affair.
  */
 #include <string.h>
-#include <time.h>
 
 #include <openssl/core_names.h>
 #include <openssl/rand.h>
@@ -22,11 +21,12 @@
 #define ROTATE_SECONDS (12 * 3600) /* far above that, so that two keys are enough */
 
 struct ticket_key {
+	bool good; /* else it is none: zeros must not be taken for one */
 	unsigned char name[16], cipher[32], mac[32];
-	time_t made;
+	int64_t made; /* by the steady clock */
 };
 
-/* In shared memory. `lock` guards the keys. */
+/* In shared memory. `lock` guards the keys, and is held to copy one, no longer. */
 struct ticket_keys {
 	gen_lock_t lock;
 	struct ticket_key current, previous;
@@ -43,7 +43,8 @@ static int make_key(struct ticket_key *k)
 	    RAND_priv_bytes_ex(libctx, k->cipher, sizeof(k->cipher), 0) != 1 ||
 	    RAND_priv_bytes_ex(libctx, k->mac, sizeof(k->mac), 0) != 1)
 		return -1;
-	k->made = time(NULL);
+	k->made = tls_clock_steady();
+	k->good = true;
 	return 0;
 }
 
@@ -54,10 +55,7 @@ static int start_in_scope(void *arg)
 	if (keys == NULL || lock_init(&keys->lock) == NULL)
 		return -1;
 	ticket_cipher = EVP_CIPHER_fetch(tls_init_libctx(), "AES-256-CBC", NULL);
-	if (ticket_cipher == NULL || make_key(&keys->current) != 0)
-		return -1;
-	keys->previous = keys->current;
-	return 0;
+	return ticket_cipher != NULL ? make_key(&keys->current) : -1;
 }
 
 int tls_session_start(void)
@@ -70,24 +68,60 @@ int tls_session_start(void)
 	return -1;
 }
 
-/* The key for a new ticket, a fresh one when the current is old. */
-static void current_key(struct ticket_key *out)
+static void copy_current(struct ticket_key *out)
+{
+	lock_get(&keys->lock);
+	*out = keys->current;
+	lock_release(&keys->lock);
+}
+
+static int64_t age_of(const struct ticket_key *k)
+{
+	return tls_clock_steady() - k->made;
+}
+
+/* Puts a fresh key in the place of OLD, a copy of the current one, unless somebody has done so already. */
+static void replace_key(const struct ticket_key *old)
 {
 	struct ticket_key fresh;
 
-	lock_get(&keys->lock);
-	*out = keys->current;
-	lock_release(&keys->lock);
-	if (time(NULL) - out->made <= ROTATE_SECONDS || make_key(&fresh) != 0)
-		return;
-	lock_get(&keys->lock);
-	if (memcmp(keys->current.name, out->name, sizeof(out->name)) == 0) {
-		keys->previous = keys->current;
-		keys->current = fresh;
+	if (make_key(&fresh) == 0) {
+		lock_get(&keys->lock);
+		if (memcmp(keys->current.name, old->name, sizeof(old->name)) == 0) {
+			keys->previous = keys->current;
+			keys->current = fresh;
+		}
+		lock_release(&keys->lock);
 	}
-	*out = keys->current;
-	lock_release(&keys->lock);
 	OPENSSL_cleanse(&fresh, sizeof(fresh));
+	ERR_clear_error();
+}
+
+/* The key for a new ticket. The timer sees to it that it is not old; where that is late, this does. */
+static void current_key(struct ticket_key *out)
+{
+	copy_current(out);
+	if (age_of(out) <= ROTATE_SECONDS)
+		return;
+	replace_key(out);
+	copy_current(out);
+}
+
+void tls_session_sweep(unsigned ticks, void *param)
+{
+	struct ticket_key k;
+
+	(void)ticks;
+	(void)param;
+	tls_mem_enter(); /* random numbers are of the shared library context */
+	current_key(&k);
+	tls_mem_leave();
+	if (age_of(&k) > TICKET_SECONDS) {
+		lock_get(&keys->lock);
+		OPENSSL_cleanse(&keys->previous, sizeof(keys->previous));
+		lock_release(&keys->lock);
+	}
+	OPENSSL_cleanse(&k, sizeof(k));
 }
 
 /*
@@ -101,7 +135,7 @@ static int named_key(const unsigned char *name, struct ticket_key *out)
 	if (memcmp(keys->current.name, name, sizeof(out->name)) == 0) {
 		*out = keys->current;
 		found = 1;
-	} else if (memcmp(keys->previous.name, name, sizeof(out->name)) == 0) {
+	} else if (keys->previous.good && memcmp(keys->previous.name, name, sizeof(out->name)) == 0) {
 		*out = keys->previous;
 		found = 2;
 	}

@@ -914,12 +914,21 @@ static int load_nothing(struct item *item, const struct files *files, const stru
 	return 0;
 }
 
-/* Whether PATH was written or replaced at TIME, nanoseconds since 1970, or later. */
+/*
+ * Whether PATH was written or replaced at TIME, nanoseconds since 1970, or later. A file from the future was
+ * not: the clock has been set back since. It would look changed to each look at it until that future is here.
+ */
 static bool changed_since(const char *path, int64_t time)
 {
+	struct timespec now;
 	struct stat st;
+	int64_t changed;
 
-	return stat(path, &st) == 0 && (int64_t)st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec >= time;
+	if (stat(path, &st) != 0)
+		return false;
+	changed = (int64_t)st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec;
+	clock_gettime(CLOCK_REALTIME, &now);
+	return changed >= time && changed <= (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
 int tls_store_watch(struct tls_store *store, const char *path, int64_t read_at, struct tls_report *r)

@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import ssl
+import subprocess
 import time
 
 import pytest
@@ -14,6 +15,7 @@ import sip
 from forge import DATA, Forger, expand_label, forger
 from host import processes_of_session, relay_script, wait_for
 from peers import Client, Peer, UdpClient, client_context, connect, refused, server_context
+from test_shutdown import module_locks
 
 VERSIONS = ["1.2", "1.3"]
 UDP = "udp:127.0.0.1"
@@ -127,6 +129,55 @@ def test_secrets_of_broken_handshakes_are_wiped(host, version):
         client.reset()
         os.unlink(client.secrets_file)
     no_trace(host, secrets)
+
+
+# The clock that nobody sets is some hours ahead: as many as $HOURS_FILE has bytes.
+CLOCK = r"""
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+int clock_gettime(clockid_t clock, struct timespec *out)
+{
+	int result = (int)syscall(SYS_clock_gettime, clock, out);
+	struct stat hours;
+
+	if (clock == CLOCK_BOOTTIME && stat(getenv("HOURS_FILE"), &hours) == 0)
+		out->tv_sec += 3600 * hours.st_size;
+	return result;
+}
+"""
+
+
+def test_ticket_keys_of_a_quiet_server_are_replaced_and_wiped(start_host, certs, tmp_path):
+    """By the timer: no client comes, so nobody else looks at them."""
+    source, library, hours = tmp_path / "clock.c", tmp_path / "clock.so", tmp_path / "hours"
+    source.write_text(CLOCK)
+    hours.write_text("")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
+    host = start_host(modparams=certs.server_ec.params(), env={"LD_PRELOAD": str(library), "HOURS_FILE": str(hours)})
+    at = module_locks(host)["tls_session.c"] + 8  # behind the lock: two keys of 96 bytes
+
+    def keys():
+        with open(f"/proc/{host.process.pid}/mem", "rb") as f:
+            f.seek(at)
+            return f.read(96), f.read(96)
+
+    first, none = keys()
+    assert none == bytes(96) != first
+    hours.write_text("h" * 13)
+    wait_for(lambda: keys()[0] != first, 20, "another key")
+    assert keys()[1] == first, "tickets of a moment ago are good for nothing"
+    second = keys()[0]
+    hours.write_text("h" * 16)
+    wait_for(lambda: keys()[1] == none, 20, "the end of the first key")
+    assert keys()[0] == second
+    assert first[17:81] not in shared_memory(host)
+    with connect(host.port()) as client:
+        assert client.ask().status == 200
 
 
 @pytest.mark.parametrize("version", VERSIONS)

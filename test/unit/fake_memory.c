@@ -251,6 +251,22 @@ long fake_memory_blocks(void)
 	return blocks;
 }
 
+/* Freed blocks are looked into, too, which only this function may. */
+__attribute__((no_sanitize("address"))) bool fake_memory_has(const void *bytes, size_t size)
+{
+	const unsigned char *wanted = bytes;
+
+	for (size_t at = 0; at + size <= arena_used; at++) {
+		size_t n = 0;
+
+		while (n < size && arena[at + n] == wanted[n])
+			n++;
+		if (n == size)
+			return true;
+	}
+	return false;
+}
+
 void fake_memory_pretend_left(size_t bytes)
 {
 	pretended = bytes;

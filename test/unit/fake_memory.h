@@ -27,6 +27,9 @@ extern bool (*fake_memory_spares)(void);
 /* Blocks that are in use. */
 long fake_memory_blocks(void);
 
+/* Whether SIZE bytes like those at BYTES are anywhere in it, in use or freed. */
+bool fake_memory_has(const void *bytes, size_t size);
+
 /* How much is left, as the module is told; 0: the truth. */
 void fake_memory_pretend_left(size_t bytes);
 

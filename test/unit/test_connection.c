@@ -1,4 +1,4 @@
-/* links: BENCH -Wl,--wrap=time */
+/* links: BENCH */
 /*
  * test_connection.c - one connection from its first byte to its end, in every order that processes and peers
  * may choose
@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
@@ -40,18 +39,6 @@ static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
 static struct ends e;
 static struct tls_options usual; /* as every test finds them */
 static long blocks_before;
-
-/* ---- time, as the module's own calls see it */
-
-static time_t time_passed;
-
-time_t __real_time(time_t *out);
-time_t __wrap_time(time_t *out);
-
-time_t __wrap_time(time_t *out)
-{
-	return __real_time(out) + time_passed;
-}
 
 /* ---- around each test */
 
@@ -390,23 +377,6 @@ static void sessions_are_resumed(void **state)
 		assert_true(resumes(take_session(), versions[i]));
 		ends_close(&e);
 	}
-}
-
-static void tickets_outlive_one_change_of_keys(void **state)
-{
-	SSL_SESSION *old, *older;
-
-	older = first_session(TLS1_2_VERSION);
-	time_passed += 13 * 3600;
-	old = first_session(TLS1_2_VERSION);
-	SSL_SESSION_up_ref(older);
-	assert_true(resumes(older, TLS1_2_VERSION));
-	ends_close(&e);
-	time_passed += 13 * 3600;
-	SSL_SESSION_free(first_session(TLS1_2_VERSION));
-	assert_true(resumes(old, TLS1_2_VERSION));
-	ends_close(&e);
-	assert_false(resumes(older, TLS1_2_VERSION));
 }
 
 /* ---- reading */
@@ -820,7 +790,6 @@ int main(void)
 		TEST(a_server_that_is_not_trusted_is_refused),
 		TEST(the_script_chooses_name_and_profile),
 		TEST(sessions_are_resumed),
-		TEST(tickets_outlive_one_change_of_keys),
 		TEST(many_records_in_one_read),
 		TEST(a_full_buffer_is_read_again),
 		TEST(the_end_is_told_behind_the_data),

@@ -1,4 +1,4 @@
-/* links: BENCH -Wl,--wrap=time,--wrap=clock_gettime,--wrap=SSL_SESSION_set1_ticket_appdata */
+/* links: BENCH -Wl,--wrap=time,--wrap=clock_gettime,--wrap=SSL_SESSION_set1_ticket_appdata,--wrap=RAND_priv_bytes_ex */
 /*
  * test_session.c - what ends a session, and whose clock says so
  *
@@ -21,6 +21,7 @@
 #include "bench.h"
 #include "ends.h"
 #include "fake_host.h"
+#include "fake_memory.h"
 
 #define MINUTE 60
 #define HOUR   (60 * MINUTE)
@@ -64,7 +65,7 @@ static long blocks_before;
 
 /* ---- the clocks */
 
-static int64_t wall_offset, steady_offset;
+static int64_t wall_offset, steady_offset; /* the latter never goes back */
 
 time_t __real_time(time_t *out);
 time_t __wrap_time(time_t *out);
@@ -108,6 +109,42 @@ int __wrap_SSL_SESSION_set1_ticket_appdata(SSL_SESSION *session, const void *dat
 	if (record_is == RECORD_LOST)
 		return 0;
 	return __real_SSL_SESSION_set1_ticket_appdata(session, data, record_is == RECORD_CUT ? size - 1 : size);
+}
+
+/* ---- the keys of tickets */
+
+#define SECRETS 2 /* a key consists of */
+
+static unsigned char secrets[SECRETS][32]; /* the last ones, inside out: what is looked for is not here */
+static unsigned secret_count;
+
+int __real_RAND_priv_bytes_ex(OSSL_LIB_CTX *libctx, unsigned char *out, size_t size, unsigned strength);
+int __wrap_RAND_priv_bytes_ex(OSSL_LIB_CTX *libctx, unsigned char *out, size_t size, unsigned strength);
+
+int __wrap_RAND_priv_bytes_ex(OSSL_LIB_CTX *libctx, unsigned char *out, size_t size, unsigned strength)
+{
+	int result = __real_RAND_priv_bytes_ex(libctx, out, size, strength);
+
+	if (size == sizeof(secrets[0]))
+		for (size_t i = 0; i < size; i++)
+			secrets[secret_count % SECRETS][i] = (unsigned char)~out[i];
+	if (size == sizeof(secrets[0]))
+		secret_count++;
+	return result;
+}
+
+/* How many of SECRETS are in shared memory. */
+static int secrets_kept(unsigned char of[SECRETS][32])
+{
+	unsigned char secret[32];
+	int kept = 0;
+
+	for (int s = 0; s < SECRETS; s++) {
+		for (size_t i = 0; i < sizeof(secret); i++)
+			secret[i] = (unsigned char)~of[s][i];
+		kept += fake_memory_has(secret, sizeof(secret));
+	}
+	return kept;
 }
 
 /* ---- certificates */
@@ -211,7 +248,7 @@ static int before_each(void **state)
 {
 	*fake_host_options() = usual;
 	record_is = RECORD_KEPT;
-	wall_offset = steady_offset = 0;
+	wall_offset = 0;
 	ends_port = ANY;
 	fake_host_clear();
 	blocks_before = bench_blocks();
@@ -323,7 +360,7 @@ static void a_session_ends_with_what_its_client_was_verified_by(void **state)
 			if (resumes_once(session, soon[i].client, versions[v]))
 				fail_msg("resumed after its end: %s", soon[i].what);
 			SSL_SESSION_free(session);
-			wall_offset = steady_offset = 0;
+			wall_offset = 0;
 		}
 }
 
@@ -436,7 +473,7 @@ static void setting_the_clock_makes_no_session_younger(void **state)
 
 	assert_true(times_resumed(first_session(NULL, TLS1_3_VERSION), set_back_by_100_minutes) <= most);
 	assert_true(times_resumed(first_session(NULL, TLS1_3_VERSION), set_back_and_forth) <= most);
-	wall_offset = steady_offset = 0;
+	wall_offset = 0;
 	ends_port = BY_AUTHORITY;
 	session = first_session("of-soon-root", TLS1_3_VERSION);
 	wall_offset += 30 * MINUTE; /* somebody sets it forward, and when an hour has passed, right */
@@ -461,6 +498,129 @@ static void a_session_from_the_future_is_none(void **state)
 		assert_true(resumes_once(session, NULL, versions[v]));
 		SSL_SESSION_free(session);
 	}
+}
+
+/* ---- when keys change */
+
+/* The name of the key that SESSION's ticket was made with. */
+static const unsigned char *key_of(const SSL_SESSION *session)
+{
+	const unsigned char *ticket;
+	size_t size;
+
+	SSL_SESSION_get0_ticket(session, &ticket, &size);
+	return ticket;
+}
+
+/* Whether a ticket that is written now has the key of SESSION's. */
+static bool has_its_key(const SSL_SESSION *session, int version)
+{
+	SSL_SESSION *now = first_session(NULL, version);
+	bool same = memcmp(key_of(now), key_of(session), 16) == 0;
+
+	SSL_SESSION_free(now);
+	return same;
+}
+
+/* As if the server had just been started. */
+static void new_key(void)
+{
+	steady_offset += 40 * HOUR;
+	tls_session_sweep(0, NULL);
+}
+
+/* Also when nobody calls the timer's function in time. */
+static void keys_change_by_a_clock_that_nobody_sets(void **state)
+{
+	for (int v = 0; v < 2; v++)
+		for (int timer = 0; timer < 2; timer++) {
+			SSL_SESSION *session;
+
+			new_key();
+			session = first_session(NULL, versions[v]);
+			wall_offset -= 10 * DAY;
+			steady_offset += 11 * HOUR;
+			if (timer == 1)
+				tls_session_sweep(0, NULL);
+			assert_true(has_its_key(session, versions[v]));
+			steady_offset += 2 * HOUR;
+			if (timer == 1)
+				tls_session_sweep(0, NULL);
+			assert_false(has_its_key(session, versions[v]));
+			SSL_SESSION_free(session);
+			session = first_session(NULL, versions[v]);
+			wall_offset += 20 * DAY;
+			if (timer == 1)
+				tls_session_sweep(0, NULL);
+			assert_true(has_its_key(session, versions[v]));
+			SSL_SESSION_free(session);
+		}
+}
+
+/* No ticket comes or goes. */
+static void a_key_is_wiped_on_a_quiet_server(void **state)
+{
+	unsigned char first[SECRETS][32];
+	unsigned before;
+
+	new_key();
+	memcpy(first, secrets, sizeof(first));
+	assert_int_equal(secrets_kept(first), SECRETS);
+	before = secret_count;
+	pass(12 * HOUR + MINUTE);
+	tls_session_sweep(0, NULL);
+	assert_int_equal(secret_count, before + SECRETS);
+	assert_int_equal(secrets_kept(first), SECRETS); /* some tickets are still good */
+	pass(2 * HOUR + MINUTE);
+	tls_session_sweep(0, NULL);
+	assert_int_equal(secret_count, before + SECRETS);
+	assert_int_equal(secrets_kept(first), 0);
+	assert_int_equal(secrets_kept(secrets), SECRETS);
+	tls_session_sweep(0, NULL);
+	assert_int_equal(secret_count, before + SECRETS);
+}
+
+/* A ticket that has just been written when the key changes is good for as long as any other. */
+static void tickets_outlive_the_change_of_their_key(void **state)
+{
+	for (int v = 0; v < 2; v++) {
+		SSL_SESSION *session;
+
+		new_key();
+		pass(12 * HOUR - MINUTE);
+		session = first_session(NULL, versions[v]);
+		pass(2 * MINUTE);
+		tls_session_sweep(0, NULL);
+		assert_false(has_its_key(session, versions[v]));
+		pass(2 * HOUR - 3 * MINUTE);
+		tls_session_sweep(0, NULL);
+		assert_true(resumes(session, NULL, versions[v]));
+		SSL_SESSION_free(session);
+		session = take_session(); /* TLS 1.2 gives a new ticket, too, when the key is not the current one */
+		assert_true(has_its_key(session, versions[v]));
+		SSL_SESSION_free(session);
+	}
+}
+
+/* ---- files */
+
+static bool watcher_sees_a_change(void)
+{
+	fake_host_clear();
+	tls_load_watch(0, NULL);
+	return strstr(fake_host_log(), "has changed") != NULL;
+}
+
+/* What was written before the clock was set back does not look written again and again. */
+static void files_from_the_future_are_loaded_once(void **state)
+{
+	wall_offset = -HOUR;
+	bench_write("tls.cfg", domains);
+	assert_true(watcher_sees_a_change());
+	assert_false(watcher_sees_a_change());
+	bench_write("tls.cfg", domains);
+	assert_true(watcher_sees_a_change());
+	assert_false(watcher_sees_a_change());
 }
 
 /* ---- what goes with a session does not come back */
@@ -509,6 +669,10 @@ int main(void)
 		TEST(setting_the_clock_makes_no_session_younger),
 		TEST(a_session_from_the_future_is_none),
 		TEST(a_session_without_its_record_is_none),
+		TEST(keys_change_by_a_clock_that_nobody_sets),
+		TEST(a_key_is_wiped_on_a_quiet_server),
+		TEST(tickets_outlive_the_change_of_their_key),
+		cmocka_unit_test(files_from_the_future_are_loaded_once), /* last: what it loads has its own blocks */
 	};
 
 	if (bench_prepare() != 0)
