@@ -748,6 +748,24 @@ int tls_key_adopt(struct ssl_st *ssl, struct tls_key *key);
 /* The certificate itself, still the chain's. */
 struct x509_st *tls_chain_certificate(const struct tls_chain *chain);
 
+/* What the file of a chain holds. */
+struct tls_chain_file {
+	char *path;
+	struct x509_st *leaf;
+	struct stack_st_X509 *others;
+	int *lines;  /* of the leaf's BEGIN, then of those of the others */
+	bool unread; /* something in it was passed over, and that is reported */
+};
+
+/* Still the chain's. */
+const struct tls_chain_file *tls_chain_file(const struct tls_chain *chain);
+
+/* Still the trust's. */
+struct x509_store_st *tls_trust_anchors(const struct tls_trust *trust);
+
+/* Says which of TRUST anchor nothing, for somebody who verifies peers by it; FROM as for tls_store_trust(). */
+void tls_trust_say(const struct tls_trust *trust, const struct tls_origin from[3], struct tls_report *r);
+
 /* ------------------------------------------------------------------ what a PEM file holds: tls_bundle.c */
 
 /* A file that is being loaded, and the setting that names it. */
@@ -839,6 +857,28 @@ void tls_purpose_check(const struct tls_section *section, int number, struct x50
  */
 void tls_ciphers_check(const char *list, struct ssl_ctx_st *ctx, const struct tls_origin *from,
                        struct tls_report *r);
+
+/* ------------------------------------------------------------------ what anchors are good for: tls_anchors.c */
+
+/* What is being loaded into a trust store, in private memory. */
+struct tls_anchors;
+struct X509_name_st;
+
+/* NULL without memory. */
+struct tls_anchors *tls_anchors_new(void);
+void tls_anchors_free(struct tls_anchors *a);
+
+/* Adds X, whose BEGIN is in LINE; AT->from->line counts the settings. Returns 0, -1 without memory. */
+int tls_anchors_add(struct tls_anchors *a, struct x509_st *x, const struct tls_place *at, int line);
+
+/*
+ * When all are there: warns of those that anchor nothing. A problem has the number of its setting as its line, and
+ * no other origin. Shared scope.
+ */
+void tls_anchors_judge(struct tls_anchors *a, struct tls_report *r);
+
+/* NAME in one line, in OUT, which is returned. */
+const char *tls_anchors_name(const struct X509_name_st *name, char *out, size_t size);
 
 /* ------------------------------------------------------------------ resumption: tls_session.c ---------- */
 
@@ -1069,6 +1109,18 @@ int tls_context_make(struct tls_domain *d, const struct tls_section *section, st
 
 /* Puts everything of D into SSL, which began with the context of FROM. Shared scope. Returns 0 or -1. */
 int tls_context_move(struct ssl_st *ssl, const struct tls_domain *from, struct tls_domain *d);
+
+/* ------------------------------------------------------------------ chains that hold together: tls_chain.c */
+
+/*
+ * Warns of chains with holes, strangers and twins, and of trust anchors that anchor nothing, each once. DOMAINS are
+ * the first COUNT sections of CFG. Shared scope.
+ */
+void tls_chains_check(const struct tls_domain *domains, int count, const struct tls_config *cfg,
+                      struct tls_report *r);
+
+/* Which of the others in FILE, from 1, has this private key; 0: none. */
+int tls_chain_owner(const struct tls_chain_file *file, struct evp_pkey_st *key);
 
 /* ------------------------------------------------------------------ what the script chose: tls_outgoing.c */
 

@@ -313,8 +313,11 @@ static int use_pairs(const struct builder *b, struct tls_domain *d)
 	for (int i = 0; i < 2; i++) {
 		struct tls_origin from[] = {origin(b, settings[i][0]), origin(b, settings[i][1])};
 
-		if (d->chains[i] != NULL && d->keys[i] != NULL)
-			failed |= tls_store_use_pair(d->ctx, d->chains[i], d->keys[i], from, b->r);
+		if (d->chains[i] == NULL || d->keys[i] == NULL ||
+		    tls_store_use_pair(d->ctx, d->chains[i], d->keys[i], from, b->r) == 0)
+			continue;
+		d->chains[i] = NULL; /* nothing else need be said of it */
+		failed = -1;
 	}
 	return failed;
 }

@@ -517,6 +517,7 @@ static int build_in_scope(void *arg)
 		job->g->number = previous != NULL ? previous->number + 1 : 1;
 		watch_config(job);
 		build_domains(job, previous);
+		tls_chains_check(job->g->domains, job->g->count, job->cfg, job->r);
 		tls_store_seal(job->g->store);
 	} else {
 		tls_report_add(job->r, TLS_ERROR, job->cfg->file, 0, NULL,

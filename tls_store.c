@@ -70,14 +70,15 @@ struct tls_key {
 
 struct tls_chain {
 	struct item item;
-	X509 *certificate;
-	STACK_OF(X509) *others;
+	struct tls_chain_file file;
 };
 
 struct tls_trust {
 	struct item item;
 	X509_STORE *anchors;
 	STACK_OF(X509_NAME) *issuers; /* NULL: too many to be named */
+	struct tls_anchors *loading;  /* NULL when all are loaded */
+	struct remark *faults;        /* what is said only where peers are verified */
 };
 
 struct tls_store {
@@ -223,6 +224,16 @@ void tls_store_seal(struct tls_store *store)
 	store->previous = NULL;
 }
 
+static void free_remarks(struct remark *remark)
+{
+	while (remark != NULL) {
+		struct remark *next = remark->next;
+
+		tls_shared_free(remark);
+		remark = next;
+	}
+}
+
 static void free_key(struct tls_key *key)
 {
 	EVP_PKEY **copies = atomic_load(&key->copies);
@@ -235,24 +246,18 @@ static void free_key(struct tls_key *key)
 
 static void free_chain(struct tls_chain *chain)
 {
-	X509_free(chain->certificate);
-	sk_X509_pop_free(chain->others, X509_free);
+	X509_free(chain->file.leaf);
+	sk_X509_pop_free(chain->file.others, X509_free);
+	tls_shared_free(chain->file.lines);
+	tls_shared_free(chain->file.path);
 }
 
 static void free_trust(struct tls_trust *trust)
 {
 	X509_STORE_free(trust->anchors);
 	sk_X509_NAME_pop_free(trust->issuers, X509_NAME_free);
-}
-
-static void free_remarks(struct remark *remark)
-{
-	while (remark != NULL) {
-		struct remark *next = remark->next;
-
-		tls_shared_free(remark);
-		remark = next;
-	}
+	tls_anchors_free(trust->loading);
+	free_remarks(trust->faults);
 }
 
 /* Lets go of ITEM; the last one frees it. */
@@ -313,11 +318,9 @@ static int keep_item(struct tls_store *store, struct item *item)
 	return 0;
 }
 
-/* Keeps the warnings of SAID with ITEM. Without memory a later configuration does without them. */
-static void keep_remarks(struct item *item, const struct tls_report *said)
+/* Keeps the warnings of SAID in LAST. Without memory a later configuration does without them. */
+static void keep_remarks(struct remark **last, const struct tls_report *said)
 {
-	struct remark **last = &item->remarks;
-
 	for (const struct tls_problem *p = said->first; p != NULL; p = p->next) {
 		struct remark *remark = p->severity == TLS_WARNING
 		                            ? tls_shared_alloc(sizeof(*remark) + strlen(p->text) + 1)
@@ -336,6 +339,12 @@ static void say(struct tls_report *r, enum tls_severity severity, const struct t
                 const char *text)
 {
 	tls_report_add(r, severity, from->file, from->line, from->setting, "%s", text);
+}
+
+static void say_remarks(const struct remark *remark, const struct tls_origin *from, struct tls_report *r)
+{
+	for (; remark != NULL; remark = remark->next)
+		say(r, TLS_WARNING, &from[remark->setting], remark->text);
 }
 
 /*
@@ -358,8 +367,7 @@ static struct item *known_item(struct tls_store *store, enum kind kind, const ch
 		drop_item(item);
 		return NULL;
 	}
-	for (const struct remark *remark = item->remarks; remark != NULL; remark = remark->next)
-		say(r, TLS_WARNING, &from[remark->setting], remark->text);
+	say_remarks(item->remarks, from, r);
 	return item;
 }
 
@@ -403,7 +411,7 @@ static int load_and_say(struct item *item, const struct files *files, item_loade
 	for (const struct tls_problem *p = said.first; p != NULL; p = p->next)
 		say(r, p->severity, &from[p->line], p->text);
 	if (result == 0)
-		keep_remarks(item, &said);
+		keep_remarks(&item->remarks, &said);
 	tls_report_clear(&said);
 	return result;
 }
@@ -620,20 +628,40 @@ static void warn_of_dates(const X509 *x, const char *path, const struct tls_orig
 		               "%s: the certificate expires in %d days; renew it and reload", path, days);
 }
 
+/* Notes that the certificate NUMBER, from 0, begins in LINE. Returns 0, -1 without memory. */
+static int note_line(struct tls_chain_file *file, int number, int line)
+{
+	if (number % 16 == 0) {
+		int *lines = tls_shared_alloc((size_t)(number + 16) * sizeof(*lines));
+
+		if (lines == NULL)
+			return -1;
+		if (number > 0)
+			memcpy(lines, file->lines, (size_t)number * sizeof(*lines));
+		tls_shared_free(file->lines);
+		file->lines = lines;
+	}
+	file->lines[number] = line;
+	return 0;
+}
+
 /* Reads the leaf and then the rest from B. Returns 0, or -1 (B knows why, or memory is short). */
-static int parse_chain(struct tls_bundle *b, struct tls_chain *chain)
+static int parse_chain(struct tls_bundle *b, struct tls_chain_file *file)
 {
 	X509 *x;
 
-	chain->certificate = tls_bundle_certificate(b);
-	chain->others = sk_X509_new_null();
-	if (chain->certificate == NULL || chain->others == NULL)
+	file->leaf = tls_bundle_certificate(b);
+	file->others = sk_X509_new_null();
+	if (file->leaf == NULL || file->others == NULL || note_line(file, 0, b->line) != 0)
 		return -1;
 	while ((x = tls_bundle_certificate(b)) != NULL)
-		if (sk_X509_push(chain->others, x) == 0) {
+		if (sk_X509_push(file->others, x) == 0) {
 			X509_free(x);
 			return -1;
+		} else if (note_line(file, sk_X509_num(file->others), b->line) != 0) {
+			return -1;
 		}
+	file->unread = b->unread > 0;
 	return 0;
 }
 
@@ -641,7 +669,7 @@ static int load_chain(struct item *item, const struct files *files, const struct
                       struct tls_report *r)
 {
 	struct tls_place at = {.path = files->main, .from = from, .report = r};
-	struct tls_chain *chain = (struct tls_chain *)item;
+	struct tls_chain_file *file = &((struct tls_chain *)item)->file;
 	struct tls_bundle bundle;
 	struct blob b;
 	int result;
@@ -649,13 +677,14 @@ static int load_chain(struct item *item, const struct files *files, const struct
 	if (read_file(files->main, &b, from, r) != 0)
 		return -1;
 	tls_bundle_open(&bundle, b.data, b.size, &at);
-	result = parse_chain(&bundle, chain);
+	result = parse_chain(&bundle, file);
+	file->path = tls_shared_strdup(files->main);
 	if (tls_bundle_end(&bundle, "certificate") != 0)
 		result = -1;
-	else if (result != 0)
+	else if (result != 0 || file->path == NULL)
 		tls_place_refused(&at, 0, "not loaded");
 	blob_free(&b);
-	return result;
+	return file->path != NULL ? result : -1;
 }
 
 struct tls_chain *tls_store_chain(struct tls_store *store, const char *path, const struct tls_origin *from,
@@ -667,13 +696,18 @@ struct tls_chain *tls_store_chain(struct tls_store *store, const char *path, con
 	                                                       load_chain, from, r);
 
 	if (chain != NULL && store->count > before)
-		warn_of_dates(chain->certificate, path, from, r);
+		warn_of_dates(chain->file.leaf, path, from, r);
 	return chain;
 }
 
 X509 *tls_chain_certificate(const struct tls_chain *chain)
 {
-	return chain->certificate;
+	return chain->file.leaf;
+}
+
+const struct tls_chain_file *tls_chain_file(const struct tls_chain *chain)
+{
+	return &chain->file;
 }
 
 /* How much of ITEM's id is the path of its file. */
@@ -704,27 +738,49 @@ static int complete_chain(SSL_CTX *ctx)
 	return refused_allocations() == before ? 0 : -1;
 }
 
+/* Says where the certificate of KEY is, if it is anywhere. */
+static void wrong_key(const struct tls_chain *chain, const struct tls_key *key,
+                      const struct tls_origin from[2], struct tls_report *r)
+{
+	const struct tls_chain_file *file = &chain->file;
+	const struct tls_place at = {.path = file->path, .from = &from[0], .report = r};
+	int owner = tls_chain_owner(file, key->parsed);
+	char subject[256];
+
+	ERR_clear_error();
+	if (owner == 0) {
+		tls_report_add(r, TLS_ERROR, from[1].file, from[1].line, from[1].setting,
+		               "%.*s: the key is not that of the certificate in %s", path_length(&key->item),
+		               key->item.id, file->path);
+		return;
+	}
+	tls_anchors_name(X509_get_subject_name(sk_X509_value(file->others, owner - 1)), subject, sizeof(subject));
+	tls_place_say(&at, TLS_ERROR, file->lines[owner],
+	              "the private key belongs to this certificate, \"%s\", which is number %d in the file; the "
+	              "server's own must be first, and those of the authorities behind it",
+	              subject, owner + 1);
+}
+
 int tls_store_use_pair(SSL_CTX *ctx, struct tls_chain *chain, struct tls_key *key,
                        const struct tls_origin from[2], struct tls_report *r)
 {
-	if (X509_check_private_key(chain->certificate, key->parsed) != 1) {
-		ERR_clear_error();
-		tls_report_add(r, TLS_ERROR, from[1].file, from[1].line, from[1].setting,
-		               "%.*s: the key is not that of the certificate in %.*s", path_length(&key->item),
-		               key->item.id, path_length(&chain->item), chain->item.id);
+	const struct tls_chain_file *file = &chain->file;
+	const struct tls_place at = {.path = file->path, .from = &from[0], .report = r};
+
+	if (X509_check_private_key(file->leaf, key->parsed) != 1) {
+		wrong_key(chain, key, from, r);
 		return -1;
 	}
-	if (SSL_CTX_use_cert_and_key(ctx, chain->certificate, key->parsed, chain->others, 1) != 1) {
+	if (SSL_CTX_use_cert_and_key(ctx, file->leaf, key->parsed, file->others, 1) != 1) {
 		char reason[256];
 
-		tls_report_add(r, TLS_ERROR, from->file, from->line, from->setting, "%.*s: OpenSSL cannot use it: %s",
-		               path_length(&chain->item), chain->item.id, tls_init_errors(reason, sizeof(reason)));
+		tls_place_say(&at, TLS_ERROR, 0, "OpenSSL cannot use it: %s",
+		              tls_init_errors(reason, sizeof(reason)));
 		return -1;
 	}
-	if (sk_X509_num(chain->others) > 0 || complete_chain(ctx) == 0)
+	if (sk_X509_num(file->others) > 0 || complete_chain(ctx) == 0)
 		return 0;
-	tls_report_add(r, TLS_ERROR, from->file, from->line, from->setting, "%.*s: no shared memory to use it",
-	               path_length(&chain->item), chain->item.id);
+	tls_place_say(&at, TLS_ERROR, 0, "no shared memory to use it");
 	return -1;
 }
 
@@ -772,7 +828,7 @@ static int add_anchors(struct tls_trust *trust, struct tls_bundle *b)
 		int added = X509_STORE_add_cert(trust->anchors, x);
 
 		if (added == 1)
-			added = note_issuer(trust, x) == 0;
+			added = note_issuer(trust, x) == 0 && tls_anchors_add(trust->loading, x, &b->at, b->line) == 0;
 		X509_free(x);
 		if (added != 1)
 			return -1;
@@ -855,6 +911,19 @@ static int add_folder(struct tls_trust *trust, const char *path, const struct tl
 	return result;
 }
 
+/* When all of TRUST is there. */
+static void judge(struct tls_trust *trust)
+{
+	struct tls_report said;
+
+	tls_report_init(&said);
+	tls_anchors_judge(trust->loading, &said);
+	keep_remarks(&trust->faults, &said);
+	tls_report_clear(&said);
+	tls_anchors_free(trust->loading);
+	trust->loading = NULL;
+}
+
 static int load_trust(struct item *item, const struct files *files, const struct tls_origin *from,
                       struct tls_report *r)
 {
@@ -862,8 +931,9 @@ static int load_trust(struct item *item, const struct files *files, const struct
 
 	trust->anchors = X509_STORE_new();
 	trust->issuers = sk_X509_NAME_new_null();
-	if (trust->anchors == NULL || trust->issuers == NULL) {
-		problem(r, from, text(files->main), "no shared memory to load it");
+	trust->loading = tls_anchors_new();
+	if (trust->anchors == NULL || trust->issuers == NULL || trust->loading == NULL) {
+		problem(r, from, text(files->main), "no memory to load it");
 		return -1;
 	}
 	if (files->main != NULL && add_file(trust, files->main, &certificates, &from[0], r) != 0)
@@ -877,7 +947,18 @@ static int load_trust(struct item *item, const struct files *files, const struct
 		crypto_problem(r, from, files->crl, "the lists cannot be put to use");
 		return -1;
 	}
+	judge(trust);
 	return 0;
+}
+
+X509_STORE *tls_trust_anchors(const struct tls_trust *trust)
+{
+	return trust->anchors;
+}
+
+void tls_trust_say(const struct tls_trust *trust, const struct tls_origin from[3], struct tls_report *r)
+{
+	say_remarks(trust->faults, from, r);
 }
 
 struct tls_trust *tls_store_trust(struct tls_store *store, const char *ca_list, const char *ca_path,

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from certs import Pair
+from certs import DAY, NOW, Pair, name
 from peers import connect, refused
 
 
@@ -107,3 +107,149 @@ def test_whole_chain_with_attributes(start_host, certs):
         with connect(host.port(), ca=certs.ca.cert) as client:
             assert client.ask().status == 200
         host.stop()
+
+
+# -- anchors that anchor nothing -------------------------------------------------------------------------------------
+
+class Authorities:
+    """Roots and what is below them; `crossed` is the intermediate under another root's signature."""
+
+    def __init__(self, certs):
+        self.certs = certs
+        self.root, self.middle, self.other, self.leaf = certs.ca, certs.intermediate, certs.other_ca, certs.client_good
+        self.deep_leaf, self.pinned = certs.client_chained, certs.client_self_signed
+        self.lower = certs.pair("lower", name("Lower"), self.middle, ca=True)
+        crossed = certs.issue(self.middle.x509.subject, self.middle.private, self.other, ca=True)
+        self.crossed = Pair("", "", crossed, self.middle.private)
+        crossed = certs.issue(self.root.x509.subject, self.root.private, self.other, ca=True)
+        self.crossed_root = Pair("", "", crossed, self.root.private)
+        self.old = certs.pair("old-root", name("Old Root"), ca=True, start=NOW - 30 * DAY, end=NOW - DAY)
+        self.future = certs.pair("future-root", name("Future Root"), ca=True, start=NOW + DAY)
+        self.below_old = certs.pair("below-old", name("Below Old"), self.old, ca=True)
+
+    def text(self, names, sep=""):
+        """A file of these."""
+        return sep.join(self.certs.pem(getattr(self, n).x509).decode() for n in names.split())
+
+    def line(self, names, n):
+        """The line of the BEGIN of the N-th of these."""
+        return len(self.text(" ".join(names.split()[:n])).splitlines()) + 1
+
+
+@pytest.fixture(scope="module")
+def authorities(certs):
+    """The certificates of these tests."""
+    return Authorities(certs)
+
+
+@pytest.fixture(scope="module")
+def host(module_host, certs):
+    """The host whose tls.check is asked."""
+    return module_host(tls_cfg=serving(certs, ca_list=certs.ca.cert))
+
+
+def said(host):
+    """What tls.check finds, as texts; all of them are warnings."""
+    problems = host.rpc("tls.check")["problems"]
+    assert all(p["severity"] == "warning" for p in problems), problems
+    return [p["text"] for p in problems]
+
+
+# What is in ca_list, and which entries are told of, in this order, with words.
+ANCHORS = {
+    "root": ("root", []),
+    "root twice": ("root root", []),
+    "root and intermediate": ("root middle", []),
+    "the other way round": ("middle root", []),
+    "a long way": ("lower middle root", []),
+    "root and its leaf": ("leaf root", []),
+    "certificate that is its own authority": ("pinned", []),
+    "under two roots, of which one is there": ("crossed middle root", []),
+    "root that another has signed, too": ("crossed_root root", []),
+    "old root among others": ("old root", []),
+    "below an old root": ("below_old old root", []),
+    "leaf": ("leaf", [(0, "CN=client-good", "no authority's certificate", "Test Root")]),
+    "intermediate": ("middle", [(0, "CN=Test Intermediate", "an intermediate certificate", "no root", "Test Root")]),
+    "intermediate and its leaf": ("middle deep_leaf", [(0, "Test Intermediate"), (1, "client-chained")]),
+    "intermediates": ("middle lower", [(0, "Test Intermediate"), (1, "Lower", "Test Intermediate")]),
+    "root signed by another alone": ("crossed_root", [(0, "Test Root", "Other Root")]),
+    "beside a good one": ("other middle", [(1, "Test Intermediate")]),
+    "old root alone": ("old", [(0, "Old Root", "has expired", "current root")]),
+    "old and future": ("old future", [(0, "Old Root", "has expired or is not valid yet")]),
+}
+
+
+@pytest.mark.parametrize("case", ANCHORS)
+def test_anchors(host, certs, authorities, case):
+    """What can anchor nothing is told of, with its line, once; what is right, or does no harm, is not."""
+    names, wanted = ANCHORS[case]
+    path = certs.write("anchors.pem", authorities.text(names))
+    for more in "", f"[server:any]\nserver_name = again.test\n{certs.server_ec.section(ca_list=path, verify_client='on')}":
+        host.write("tls.cfg", serving(certs, ca_list=path) + more)
+        texts = said(host)
+        assert len(texts) == len(wanted), texts
+        for text, (n, *words) in zip(texts, wanted):
+            assert f"tls.cfg:7: ca_list: {path}:{authorities.line(names, n)}: " in text and all(w in text for w in words), text
+
+
+def test_root_in_the_other_setting(host, certs, authorities):
+    """ca_list and ca_path count together; in a folder the file is named."""
+    middle = certs.write("anchor-middle.pem", authorities.text("middle"))
+    folder = hashed(certs, "anchor-folder", authorities.root.cert)
+    host.write("tls.cfg", serving(certs, ca_list=middle, ca_path=folder))
+    assert not said(host)
+    folder = hashed(certs, "anchor-folder2", middle)
+    host.write("tls.cfg", serving(certs, ca_list=authorities.other.cert, ca_path=folder))
+    assert [t for t in said(host) if f"tls.cfg:8: ca_path: {folder}/" in t and ".0:1: \"/O=Example/CN=Test Int" in t]
+
+
+@pytest.mark.parametrize("rules", [{"verify_certificate": "no", "require_certificate": "no"},
+                                   {"verify_client": "optional_no_ca", "verify_certificate": "no", "require_certificate": "no"}])
+def test_anchors_that_nobody_is_verified_by(host, certs, authorities, rules):
+    """There an intermediate may be in ca_list to complete the server's own chain."""
+    middle = certs.write("anchor-middle.pem", authorities.text("middle"))
+    rest = "\n[client:default]\nmethod = TLSv1.2+\n"
+    host.write("tls.cfg", "[server:default]\n" + certs.server_ec.section(ca_list=middle, **rules) + rest)
+    assert not said(host)
+    strict = "[server:any]\nserver_name = strict.test\n" + certs.server_ec.section(ca_list=middle, verify_client="on")
+    host.write("tls.cfg", "[server:default]\n" + certs.server_ec.section(ca_list=middle, **rules) + rest + strict)
+    assert len(said(host)) == 1 and "Test Intermediate" in said(host)[0]
+
+
+@pytest.mark.parametrize("attributes, told", [
+    ([], False), (["-addtrust", "clientAuth"], False), (["-addreject", "clientAuth"], False),
+    (["-addtrust", "emailProtection"], True), (["-addreject", "anyExtendedKeyUsage"], True),
+    (["-addreject", "clientAuth", "-addreject", "serverAuth"], True)])
+def test_attributes_that_leave_nothing(host, certs, attributes, told):
+    """A root whose attributes let it be one for neither purpose is none; one for one purpose may be meant so."""
+    host.write("tls.cfg", serving(certs, ca_list=trusted(certs, "useless-root.pem", certs.ca, *attributes)))
+    texts = said(host)
+    assert len(texts) == (1 if told else 0), texts
+    assert all("CN=Test Root" in t and "trust attributes" in t for t in texts), texts
+
+
+def test_intermediate_that_is_trusted_is_no_trouble(host, certs, authorities):
+    """It anchors by its attributes, and so does what is below it."""
+    middle = trusted(certs, "trusted-middle2.pem", certs.intermediate, "-addtrust", "clientAuth")
+    with open(middle, "a", encoding="ascii") as f:
+        f.write(authorities.text("lower"))
+    host.write("tls.cfg", serving(certs, ca_list=middle))
+    assert not said(host)
+
+
+def test_many_useless_anchors(host, certs, authorities):
+    """Five are named, and how many more there are."""
+    text = "".join(certs.pem(certs.issue(name(f"Useless {i}"), certs.intermediate.private, certs.intermediate, ca=True)).decode()
+                   for i in range(20))
+    host.write("tls.cfg", serving(certs, ca_list=certs.write("useless.pem", text + authorities.text("other"))))
+    texts = said(host)
+    assert len(texts) == 6 and "15 more" in texts[-1], texts
+
+
+def test_bundle_of_the_system(host, certs):
+    """Debian's own has nothing to be told of; it is read once, and judged once, for all sections."""
+    bundle = "/etc/ssl/certs/ca-certificates.crt"
+    sections = "".join(f"[server:any]\nserver_name = n{i}.test\n{certs.server_ec.section(ca_list=bundle, verify_client='on')}"
+                       for i in range(50))
+    host.write("tls.cfg", serving(certs, ca_list=bundle) + sections)
+    assert not said(host)

@@ -1,7 +1,13 @@
 """What tls.check says of files of certificates, by file and line: entries that cannot be read, chains with holes."""
 
-import pytest
+import os
+import re
 
+import pytest
+from cryptography import x509
+from cryptography.x509.oid import AuthorityInformationAccessOID
+
+from certs import Pair, name
 from peers import connect
 
 LINE = 3  # of the setting that names the file, in what write() writes
@@ -127,3 +133,149 @@ def test_entries_around_a_bad_line_are_read(host, certs):
         host.rpc("tls.reload")
         with connect(host.port(), ca=certs.ca.cert) as client:
             assert client.ask().status == 200
+
+
+# -- chains ----------------------------------------------------------------------------------------------------------
+
+WHERE = "http://ca.example.test/middle.der"
+
+
+class Site:
+    """Certificates of a public authority with an intermediate, and of private ones."""
+
+    def __init__(self, certs):
+        self.certs = certs
+        published = x509.AuthorityInformationAccess([
+            x509.AccessDescription(AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier("http://ocsp.example.test")),
+            x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, x509.UniformResourceIdentifier(WHERE))])
+        self.root, self.middle, self.other = certs.ca, certs.intermediate, certs.other_ca
+        self.leaf = certs.pair("public-leaf", name("public.example.test"), self.middle, extensions=[published])
+        self.quiet = certs.pair("quiet-leaf", name("quiet.example.test"), self.middle)
+        self.below_root = certs.pair("published-below-root", name("below.example.test"), self.root, extensions=[published])
+        crossed = certs.issue(self.middle.x509.subject, self.middle.private, self.other, ca=True)
+        self.crossed = Pair("", "", crossed, self.middle.private)
+
+    def text(self, *pairs):
+        """A file of these certificates."""
+        return lines_of(*(self.certs.pem(p.x509) for p in pairs))
+
+    def line(self, *before):
+        """The line of the BEGIN behind these."""
+        return len(self.text(*before).splitlines()) + 1
+
+
+@pytest.fixture(scope="module")
+def site(certs):
+    """The certificates of these tests."""
+    return Site(certs)
+
+
+# Which certificates are in a file, the first one's key, and what is said of it; {1} is the line of the second BEGIN.
+CHAINS = {
+    "whole": ("leaf middle", []),
+    "whole with root": ("leaf middle root", []),
+    "private, below its root": ("below_root", []),  # the client's ca_list has that
+    "nothing tells that one is missing": ("quiet", []),
+    "signed twice over": ("leaf middle crossed", []),
+    "signed twice over, the other way round": ("leaf crossed middle", []),
+    "alone": ("leaf", [["warning", "{f}:1: ", "issuer, \"/O=Example/CN=Test Intermediate\", is missing", "certbot", WHERE]]),
+    "with a stranger": ("leaf other", [["warning", "{f}:{1}: \"/O=Elsewhere/CN=Other Root\" did not sign", "CN=Test Intermediate"]]),
+    "below the root, with a stranger": ("below_root other", [["warning", "{f}:{1}: ", "CN=Other Root", "did not sign"]]),
+    "with two strangers": ("leaf other below_root", [["warning", "{f}:{1}: ", "did not sign", "1 more"]]),
+    "whole with a stranger": ("leaf middle root other", [["warning", "{f}:{3}: ", "CN=Other Root", "did not sign", "remove it"]]),
+    "twice": ("leaf leaf middle", [["warning", "{f}:{1}: ", "CN=public.example.test\" is in this file twice", "line 1"]]),
+    "intermediate twice": ("leaf middle middle", [["warning", "{f}:{2}: ", "twice", "line {1}"]]),
+    "twice, and nothing else": ("leaf leaf", [["warning", "{f}:{1}: ", "twice"], ["warning", "{f}:1: ", "is missing"]]),
+    "root before the intermediate": ("leaf root middle", [["warning", "{f}:{1}: ", "CN=Test Root\" stands before", "line {2}"]]),
+    "intermediate first": ("middle leaf", [["error", "{f}:{1}: the private key belongs to this certificate", "public.example.test",
+                                            "number 2", "must be first"]]),
+    "root and intermediate first": ("root middle leaf", [["error", "{f}:{2}: the private key belongs", "number 3"]]),
+    "key of another": ("other root", [["error", "is not that of the certificate in {f}"]]),
+}
+
+
+@pytest.mark.parametrize("case", CHAINS)
+def test_chain(host, certs, site, case):
+    """Each mistake has one message, with the line in the file; what is right, or may be, has none."""
+    names, wanted = CHAINS[case]
+    pairs = [getattr(site, n) for n in names.split()]
+    path = certs.write("chain.pem", site.text(*pairs))
+    owner = site.leaf if "leaf" in names.split() or case == "key of another" else pairs[0]
+    host.write("tls.cfg", config(certs, path, owner.key))
+    lines = {"abcdefgh"[n]: site.line(*pairs[:n]) for n in range(1, len(pairs))}
+    assert_said(host, [[re.sub(r"\{(\d)\}", lambda m: "{" + "abcdefgh"[int(m[1])] + "}", w) for w in words] for words in wanted],
+                f=path, **lines)
+
+
+# The file beside cert.pem, what is in it, and whether it is named.
+BESIDE = {
+    "certbot": ("cert.pem", "fullchain.pem", "leaf middle", True),
+    "certbot's archive": ("cert3.pem", "fullchain3.pem", "leaf middle", True),
+    "acme.sh": ("sip.example.test.cer", "fullchain.cer", "leaf middle", True),
+    "another name": ("server.crt", "fullchain.pem", "leaf middle", True),
+    "of another certificate": ("cert.pem", "fullchain.pem", "quiet middle", False),
+    "not full": ("cert.pem", "fullchain.pem", "leaf", False),
+    "twice the same": ("cert.pem", "fullchain.pem", "leaf leaf", False),
+}
+
+
+@pytest.mark.parametrize("case", BESIDE)
+def test_right_file_is_named(host, certs, site, tmp_path, case):
+    """The file with the whole chain is named when it is there, and is that of this certificate."""
+    ours, beside, names, named = BESIDE[case]
+    (tmp_path / ours).write_text(site.text(site.leaf))
+    (tmp_path / beside).write_text(site.text(*(getattr(site, n) for n in names.split())))
+    host.write("tls.cfg", config(certs, tmp_path / ours, site.leaf.key))
+    problems = said(host)
+    assert len(problems) == 1 and f"{tmp_path / ours}:1: " in problems[0][1], problems
+    assert (f"name {tmp_path / beside} in its place" in problems[0][1]) == named, problems
+
+
+def test_odd_neighbours_are_not_read(host, certs, site, tmp_path):
+    """Nobody waits for a pipe that is called fullchain.pem."""
+    (tmp_path / "cert.pem").write_text(site.text(site.leaf))
+    os.mkfifo(tmp_path / "fullchain.pem")
+    host.write("tls.cfg", config(certs, tmp_path / "cert.pem", site.leaf.key))
+    assert_said(host, [["warning", "cert.pem:1: ", "is missing", WHERE]])
+
+
+def test_chain_that_ca_list_completes(host, certs, site):
+    """A certificate that is alone is shown with what ca_list has: nothing is missing, but where that does not count."""
+    both = certs.write("middle-and-root.pem", site.text(site.middle, site.root))
+    alone, twice = certs.write("alone.pem", site.text(site.leaf)), certs.write("double.pem", site.text(site.leaf, site.leaf))
+    host.write("tls.cfg", config(certs, alone, site.leaf.key, ca_list=both))
+    assert_said(host, [])
+    host.write("tls.cfg", config(certs, twice, site.leaf.key, ca_list=both))
+    assert_said(host, [["warning", "twice"], ["warning", f"tls.cfg:{LINE}: certificate: {twice}:1: ", "append that from the trusted"]])
+
+
+def test_issuer_elsewhere_in_the_configuration(host, certs, site):
+    """Another section's file has the intermediate that this one lacks."""
+    whole, alone = certs.write("whole.pem", site.text(site.leaf, site.middle)), certs.write("quiet.pem", site.text(site.quiet))
+    named = f"[server:any]\nserver_name = public.example.test\ncertificate = {whole}\nprivate_key = {site.leaf.key}\n"
+    host.write("tls.cfg", config(certs, alone, site.quiet.key) + named)
+    assert_said(host, [["warning", f"tls.cfg:{LINE}: certificate: {alone}:1: ", f"is in {whole}:{site.line(site.leaf)}"]])
+
+
+def test_chain_is_told_of_once(host, certs, site):
+    """Many sections with one file, and with their own trust: the first that is in need of it is named, and no other."""
+    both = certs.write("middle-and-root.pem", site.text(site.middle, site.root))
+    alone = certs.write("alone.pem", site.text(site.leaf))
+    sections = "".join(f"[server:any]\nserver_name = n{i}.test\ncertificate = {alone}\nprivate_key = {site.leaf.key}\n{more}"
+                       for i, more in enumerate([f"ca_list = {both}\n", "", f"ca_list = {site.root.cert}\n", ""]))
+    text = config(certs, certs.server_ec.cert, certs.server_ec.key) + sections
+    line = text.splitlines().index("server_name = n1.test") + 2
+    host.write("tls.cfg", text)
+    assert_said(host, [["warning", f"tls.cfg:{line}: certificate: {alone}:1: ", "is missing"]])
+    host.rpc("tls.reload")
+    assert_said(host, [["warning", f"tls.cfg:{line}: certificate: {alone}:1: ", "is missing"]])
+
+
+def test_chains_of_a_client_and_of_the_second_kind(host, certs, site):
+    """They are looked at as well."""
+    alone = certs.write("alone.pem", site.text(site.leaf))
+    rsa = certs.server_rsa
+    text = (f"[server:default]\n{rsa.section(certificate2=alone, private_key2=site.leaf.key)}"
+            f"[client:default]\n{site.quiet.section(certificate=certs.write('c.pem', site.text(site.quiet, site.other)))}")
+    host.write("tls.cfg", text)
+    assert_said(host, [["warning", "tls.cfg:5: certificate2: ", "is missing"], ["warning", "tls.cfg:9: certificate: ", "did not sign"]])
