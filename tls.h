@@ -908,10 +908,11 @@ struct tls_session_terms {
 };
 
 /*
- * In the process that goes on with SSL's handshake, as server: a ClientHello has come; the client has been
+ * In the process that goes on with SSL's handshake, as server: a ClientHello has come that asks for NAME, not
+ * NUL-terminated, NULL: for none, and that stays until its ticket has been looked at; the client has been
  * verified, with the outcome in STORE.
  */
-void tls_session_hello(struct ssl_st *ssl);
+void tls_session_hello(struct ssl_st *ssl, const char *name, size_t length);
 void tls_session_verified(struct ssl_st *ssl, struct x509_store_ctx_st *store);
 
 /* Sets resumption up in CTX. SERVER: issue tickets. Shared scope. Returns 0 or -1. */

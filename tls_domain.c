@@ -269,8 +269,8 @@ static int on_client_hello(SSL *ssl, int *alert, void *arg)
 	bool named;
 
 	(void)arg;
-	tls_session_hello(ssl);
 	q.server_name = hello_name(ssl, &q.server_name_length);
+	tls_session_hello(ssl, q.server_name, q.server_name_length);
 	if (q.server_name == NULL)
 		return SSL_CLIENT_HELLO_SUCCESS;
 	if (!is_plain(q.server_name, q.server_name_length)) {

@@ -196,10 +196,20 @@ static struct tls_session_terms *terms_of(const SSL *ssl)
 	return use != NULL ? &use->session : NULL;
 }
 
-void tls_session_hello(SSL *ssl)
+/* The ClientHello that this thread is working on. Its ticket is looked at right after its name. */
+static __thread struct {
+	const SSL *ssl;
+	const char *name;
+	size_t length;
+} hello;
+
+void tls_session_hello(SSL *ssl, const char *name, size_t length)
 {
 	struct tls_session_terms *terms = terms_of(ssl);
 
+	hello.ssl = ssl;
+	hello.name = name;
+	hello.length = length;
 	if (terms != NULL)
 		*terms = (struct tls_session_terms){.end = TLS_LIFETIME_ENDLESS};
 }
@@ -272,6 +282,24 @@ static int on_ticket_written(SSL *ssl, void *arg)
 }
 
 /*
+ * Whether SESSION may be resumed by a client that asks for the name in the hello. Before TLS 1.3 the name
+ * belongs to the session (RFC 6066 section 3): the connection would get the one of the first, and a script that
+ * tells its domains apart by it would take the client for one of another domain. In TLS 1.3 it is that of the
+ * hello (RFC 8446 section 4.2.11), and the certificate decides what else a client may use its session for
+ * (section 4.6.1), which only the client can know.
+ */
+static bool has_name_of_hello(const SSL *ssl, const SSL_SESSION *session)
+{
+	const char *name = SSL_SESSION_get0_hostname(session);
+
+	if (SSL_SESSION_get_protocol_version(session) >= TLS1_3_VERSION)
+		return true;
+	if (hello.ssl != ssl || name == NULL || hello.name == NULL)
+		return hello.ssl == ssl && name == NULL && hello.name == NULL;
+	return strlen(name) == hello.length && memcmp(name, hello.name, hello.length) == 0;
+}
+
+/*
  * OpenSSL's callback for each ticket that was read. One that does not count any more means a full handshake,
  * which ends as for any client that comes for the first time. OpenSSL itself would look at the age of a
  * ticket on the wall.
@@ -281,12 +309,12 @@ static SSL_TICKET_RETURN on_ticket_read(SSL *ssl, SSL_SESSION *session, const un
 {
 	struct record r;
 
-	(void)ssl;
 	(void)name;
 	(void)length;
 	(void)arg;
 	if ((status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW) || !read_record(session, &r) ||
-	    seconds_left(&r) <= 0 || tls_clock_steady() - r.written >= TICKET_SECONDS)
+	    seconds_left(&r) <= 0 || tls_clock_steady() - r.written >= TICKET_SECONDS ||
+	    !has_name_of_hello(ssl, session))
 		return SSL_TICKET_RETURN_IGNORE_RENEW;
 	return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
 }

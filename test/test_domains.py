@@ -445,6 +445,23 @@ def test_session_with_a_certificate_that_is_good_elsewhere(full, certs, version)
 
 
 @BOTH
+def test_session_under_another_name_of_its_section(start_host, pairs, version):
+    """Script and commands tell what this client has asked for, not the one that began the session. In TLS 1.2 the name
+    belongs to the session (RFC 6066, section 3), so there that takes a full handshake."""
+    script = relay_script('append_to_reply("X-Asked: $tls_peer_server_name\\r\\n");\n\tsl_send_reply("200", "OK");')
+    host = start_host(script=script, tls_cfg=section("server:default", pairs["default"]))
+    context, names = client_context(version), ("one.test", "two.test", None)
+    for first in names:
+        session = session_of(host, context, first)
+        for second in names:
+            with Client(host.port(), context, server_name=second, session=session).handshake() as client:
+                assert client.ask().get("x-asked") == (second or "<null>"), (first, second)
+                assert client.tls.session_reused == (first == second or version == "1.3"), (first, second)
+                assert [c["server_name"] for c in host.connections()] == [second or ""]
+            host.wait_no_connections()
+
+
+@BOTH
 @pytest.mark.parametrize("other, asked", [(2, "x.same.test"), (1, "x.same.test"), (0, "same.test")])
 def test_session_stays_among_sections_of_one_name(start_host, certs, pairs, version, other, asked):
     """Sections may differ in server_name_mode alone: what one lets in without a certificate is no way into the other."""

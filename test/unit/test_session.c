@@ -60,6 +60,7 @@ static const char domains[] = BENCH_SERVERS
 static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
 
 static struct ends e;
+static const char *asked_name;   /* by clients, NULL: none */
 static struct tls_options usual; /* as every test finds them */
 static long blocks_before;
 
@@ -249,6 +250,7 @@ static int before_each(void **state)
 	*fake_host_options() = usual;
 	record_is = RECORD_KEPT;
 	wall_offset = 0;
+	asked_name = NULL;
 	ends_port = ANY;
 	fake_host_clear();
 	blocks_before = bench_blocks();
@@ -277,6 +279,7 @@ static void open_to_server(const char *client, int version)
 	SSL_CTX_set_min_proto_version(ctx, version);
 	SSL_CTX_set_max_proto_version(ctx, version);
 	assert_true(ends_open(&e, NULL, ctx));
+	SSL_set_tlsext_host_name(e.client.ssl, asked_name);
 	SSL_CTX_free(ctx);
 }
 
@@ -500,6 +503,36 @@ static void a_session_from_the_future_is_none(void **state)
 	}
 }
 
+/* ---- names */
+
+static bool same_text(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+/* All lead to one section. Before TLS 1.3 the name belongs to the session, from then on to the connection. */
+static void a_session_is_resumed_under_its_own_name(void **state)
+{
+	static const char *const names[] = {NULL, "a.example.org", "b.example.org", "A.example.org",
+	                                    "a.example.or"};
+	const size_t count = sizeof(names) / sizeof(names[0]);
+
+	for (size_t i = 0; i < 2 * count * count; i++) {
+		const char *first = names[i / 2 / count], *second = names[i / 2 % count];
+		int version = versions[i % 2];
+		SSL_SESSION *session;
+
+		asked_name = first;
+		session = first_session(NULL, version);
+		asked_name = second;
+		assert_int_equal(resumes(session, NULL, version), version == TLS1_3_VERSION || first == second);
+		assert_true(
+			same_text(SSL_get_servername(ends_tls(&e.server)->ssl, TLSEXT_NAMETYPE_host_name), second));
+		ends_close(&e);
+		SSL_SESSION_free(session);
+	}
+}
+
 /* ---- when keys change */
 
 /* The name of the key that SESSION's ticket was made with. */
@@ -669,6 +702,7 @@ int main(void)
 		TEST(setting_the_clock_makes_no_session_younger),
 		TEST(a_session_from_the_future_is_none),
 		TEST(a_session_without_its_record_is_none),
+		TEST(a_session_is_resumed_under_its_own_name),
 		TEST(keys_change_by_a_clock_that_nobody_sets),
 		TEST(a_key_is_wiped_on_a_quiet_server),
 		TEST(tickets_outlive_the_change_of_their_key),
