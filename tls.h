@@ -84,6 +84,7 @@ struct tls_settings {
 	int verify_client;
 	int verify_depth;
 	int verify_name;
+	int verify_name_wildcard;
 	int verify_purpose;
 	int server_name_mode;
 	char *certificate;
@@ -919,6 +920,14 @@ void tls_session_verified(struct ssl_st *ssl, struct x509_store_ctx_st *store);
 int tls_session_setup(struct ssl_ctx_st *ctx, bool server,
                       const unsigned char context[TLS_SESSION_CONTEXT_SIZE]);
 
+/* ------------------------------------------------------------------ names as text: tls_names.c --------- */
+
+/*
+ * For whom X is, as text for people in OUT: the DNS names, URIs and addresses among its alternative names, where
+ * there are no such names the common name. A few of many, each in quotes and clean. Any process. Returns OUT.
+ */
+const char *tls_names_list(const struct x509_st *x, char *out, size_t size);
+
 /* ------------------------------------------------------------------ who the peer is: tls_verify.c ------ */
 
 /* Whether the peer sent a certificate and its chain verified. */
@@ -935,11 +944,11 @@ int tls_verify_accept(int ok, struct x509_store_ctx_st *store);
 /*
  * Whether X is for DOMAIN, a name or an address of LENGTH bytes ("[" and "]" around an IPv6 address or not),
  * by the rules of RFC 5922 section 7: the sip URIs among its alternative names, without a user part, count;
- * without any, its DNS names; without alternative names at all, its common name. No wildcards, no part of a
- * name. An address is also looked for among the IP addresses. Any process; holds no lock; without memory the
- * answer is no.
+ * without any, its DNS names; without alternative names at all, its common name. No part of a name, and no
+ * wildcards but, with WILDCARDS, those of DNS names by RFC 9525 section 6.3. An address is also looked for
+ * among the IP addresses. Any process; holds no lock; without memory the answer is no.
  */
-bool tls_verify_names(const struct x509_st *x, const char *domain, size_t length);
+bool tls_verify_names(const struct x509_st *x, const char *domain, size_t length, bool wildcards);
 
 /*
  * X509_verify_cert(3), which it returns, with PURPOSE as the rule for what the certificates of a PEER of this
@@ -984,6 +993,7 @@ struct tls_domain {
 	int verify_depth;
 	bool accept_any;  /* a certificate that does not verify does not end the handshake */
 	bool verify_name; /* a server must be who its certificate names */
+	bool wildcards;   /* in those names, and where a script asks for them */
 	enum tls_verify_purpose verify_purpose;
 	struct tls_key *keys[2];
 	struct tls_chain *chains[2];

@@ -167,13 +167,17 @@ static void check_name(const struct builder *b)
 		     "below it set server_name_mode = 2");
 }
 
-/* The module parameters make two sections, and one of them says it. */
-static void check_purpose(const struct builder *b, const struct tls_domain *d)
+/* What is about verified certificates where none is. The module parameters make two sections: one of them says it. */
+static void check_verification(const struct builder *b, const struct tls_domain *d)
 {
-	if (d->verify_mode == SSL_VERIFY_NONE && d->verify_purpose != TLS_PURPOSE_STRICT &&
-	    (b->section->file != NULL || d->role == TLS_SERVER))
-		warn(b, "verify_purpose",
-		     "has no effect: no certificate is verified here; set verify_certificate = yes");
+	static const char text[] = "has no effect: no certificate is verified here; set verify_certificate = yes";
+
+	if (d->verify_mode != SSL_VERIFY_NONE || (b->section->file == NULL && d->role != TLS_SERVER))
+		return;
+	if (d->verify_purpose != TLS_PURPOSE_STRICT)
+		warn(b, "verify_purpose", text);
+	if (d->wildcards)
+		warn(b, "verify_name_wildcard", text);
 }
 
 static int load_trust(const struct builder *b, struct tls_domain *d)
@@ -333,6 +337,7 @@ static void set_verification(struct tls_domain *d, const struct tls_settings *s)
 		d->verify_mode |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
 	d->verify_depth = s->verify_depth;
 	d->verify_name = d->role == TLS_CLIENT && s->verify_name > 0;
+	d->wildcards = s->verify_name_wildcard > 0;
 	d->verify_purpose = (enum tls_verify_purpose)s->verify_purpose;
 }
 
@@ -500,7 +505,7 @@ int tls_context_make(struct tls_domain *d, const struct tls_section *section, st
 	failed |= check_kinds(&b, d);
 	check_pairs(&b, d);
 	check_name(&b);
-	check_purpose(&b, d);
+	check_verification(&b, d);
 	failed |= load_trust(&b, d);
 	if (take_fingerprint(&b, d) != 0)
 		return no_context(&b);

@@ -290,7 +290,8 @@ static int peer_is_named(struct sip_msg *msg, const str *domain)
 	if (t == NULL)
 		return -1;
 	named = t->phase == TLS_PHASE_ESTABLISHED && tls_verify_peer_is_verified(t->ssl) &&
-	        tls_verify_names(SSL_get0_peer_certificate(t->ssl), domain->s, (size_t)domain->len);
+	        tls_verify_names(SSL_get0_peer_certificate(t->ssl), domain->s, (size_t)domain->len,
+	                         t->use.domain->wildcards);
 	ERR_clear_error();
 	tls_list_release(t);
 	return named ? 1 : -1;

@@ -84,6 +84,8 @@ const struct tls_setting tls_settings_table[] = {
 	 .meaning = "how many authorities may stand between the peer's certificate and a trusted one"},
 	{DOMAIN(verify_name, TLS_BOOL, 0), .choices = switches, RUN(verify_name), NUMBER(0, 0, 1),
 	 .meaning = "client: the server's certificate must be for the name that is asked for, else for its address"},
+	{DOMAIN(verify_name_wildcard, TLS_BOOL, 0), .choices = switches, RUN(verify_name_wildcard), NUMBER(0, 0, 1),
+	 .meaning = "names with a wildcard, such as *.example.org, count for one label where a peer's name is looked for"},
 	{DOMAIN(verify_purpose, TLS_CHOICE, 0), RUN(verify_purpose), .choices = purposes, .preset = TLS_PURPOSE_STRICT,
 	 .meaning = "what a peer's certificate must be for: its role in TLS, TLS or SIP (RFC 5924), or anything"},
 	{DOMAIN(cipher_list, TLS_STRING, 0), RUN(cipher_list),

@@ -50,6 +50,7 @@ struct identity {
 	size_t length;
 	unsigned char ip[16];
 	int ip_size; /* 0: it is a name */
+	bool wildcards;
 };
 
 static struct identity identity_of(const char *name, size_t length)
@@ -89,6 +90,24 @@ static bool is_host(const struct identity *who, const char *host, size_t size)
 	return who->length == other.length && strncasecmp(who->name, other.name, who->length) == 0;
 }
 
+/*
+ * Whether a DNS name with a wildcard is for WHO, by RFC 9525 section 6.3: "*" is the whole of the leftmost label
+ * and stands for one label. Below a top-level domain it is for nobody.
+ */
+static bool is_below(const struct identity *who, const char *pattern, size_t size)
+{
+	const char *domain = memchr(who->name, '.', who->length);
+
+	if (size > 0 && pattern[size - 1] == '.')
+		size--;
+	if (who->ip_size != 0 || domain == NULL || domain == who->name || size < 2 || pattern[0] != '*')
+		return false;
+	pattern++, size--;
+	return pattern[0] == '.' && memchr(pattern + 1, '.', size - 1) != NULL &&
+	       memchr(pattern, '*', size) == NULL && memchr(pattern, '\0', size) == NULL &&
+	       size == who->length - (size_t)(domain - who->name) && strncasecmp(domain, pattern, size) == 0;
+}
+
 /* The host of a sip URI without a user part, in *HOST_SIZE bytes; NULL: it is another URI (section 7.1). */
 static const char *host_of_uri(const char *uri, size_t size, size_t *host_size)
 {
@@ -126,7 +145,8 @@ static bool match_bytes(const struct identity *who, int type, const ASN1_STRING 
 	int size = ASN1_STRING_length(s);
 
 	if (type == GEN_DNS)
-		return who->ip_size == 0 && is_host(who, (const char *)data, (size_t)size);
+		return who->ip_size == 0 && (is_host(who, (const char *)data, (size_t)size) ||
+		                             (who->wildcards && is_below(who, (const char *)data, (size_t)size)));
 	return type == GEN_IPADD && who->ip_size != 0 && size == who->ip_size &&
 	       memcmp(data, who->ip, (size_t)size) == 0;
 }
@@ -163,7 +183,7 @@ static bool match_common_name(const struct identity *who, const X509 *x)
 	       is_host(who, (const char *)ASN1_STRING_get0_data(s), (size_t)ASN1_STRING_length(s));
 }
 
-bool tls_verify_names(const X509 *x, const char *domain, size_t length)
+bool tls_verify_names(const X509 *x, const char *domain, size_t length, bool wildcards)
 {
 	struct identity who = identity_of(domain, length);
 	GENERAL_NAMES *names;
@@ -171,6 +191,7 @@ bool tls_verify_names(const X509 *x, const char *domain, size_t length)
 
 	if (length == 0 || memchr(domain, '\0', length) != NULL)
 		return false;
+	who.wildcards = wildcards;
 	if (X509_get_ext_by_NID(x, NID_subject_alt_name, -1) < 0)
 		return match_common_name(&who, x);
 	names = X509_get_ext_d2i(x, NID_subject_alt_name, NULL,
@@ -193,6 +214,18 @@ static const char *expected_name(const SSL *ssl, const struct tls_address *addre
 	           : inet_ntop(address->family == 6 ? AF_INET6 : AF_INET, address->ip, out, INET6_ADDRSTRLEN);
 }
 
+/* Says in the error queue that X is not for NAME, and for whom it is. */
+static void raise_names(const X509 *x, const char *name)
+{
+	char names[224];
+
+	tls_names_list(x, names, sizeof(names));
+	ERR_raise_data(
+		ERR_LIB_SSL, SSL_R_CERTIFICATE_VERIFY_FAILED,
+		"the server's certificate is not for \"%.128s\" (verify_name, RFC 5922), but for %s%s", name, names,
+		tls_verify_names(x, name, strlen(name), true) ? "; that counts with verify_name_wildcard" : "");
+}
+
 /*
  * Whether the server's certificate names it, where that is asked for; else STORE has the error, and the queue
  * the reason.
@@ -206,11 +239,9 @@ static bool server_is_named(SSL *ssl, X509_STORE_CTX *store, const X509 *leaf)
 	if (use == NULL || use->domain == NULL || !use->domain->verify_name)
 		return true;
 	name = expected_name(ssl, &use->address, text);
-	if (name != NULL && tls_verify_names(leaf, name, strlen(name)))
+	if (name != NULL && tls_verify_names(leaf, name, strlen(name), use->domain->wildcards))
 		return true;
-	ERR_raise_data(ERR_LIB_SSL, SSL_R_CERTIFICATE_VERIFY_FAILED,
-	               "the server's certificate is not for \"%s\" (verify_name, RFC 5922)",
-	               name != NULL ? name : "");
+	raise_names(leaf, name != NULL ? name : "");
 	X509_STORE_CTX_set_error(store, X509_V_ERR_HOSTNAME_MISMATCH);
 	return false;
 }

@@ -179,6 +179,85 @@ def test_without_verify_name(start_host, certs):
     assert served(host, certs, certs.server("names-no-ip", names=["DNS:a.test"]), "1.3", "X-Ask: other.test").status == 200
 
 
+# -- wildcards -----------------------------------------------------------------------------------------------------------
+
+# What a certificate says, and with verify_name_wildcard of whom it is true and of whom not.
+WILD = {
+    "one-label": (san("DNS:*.a.test"), "cn.test", ["x.a.test", "X.A.Test", "x.a.test.", "xn--x.a.test", "1.a.test"],
+                  ["a.test", "x.y.a.test", ".a.test", "x.b.test", "xa.test", "cn.test", "a.test.a", "127.0.0.1"]),
+    "part-of-a-label": (san("DNS:x*.a.test", "DNS:*y.a.test", "DNS:s*p.a.test"), "cn.test", [], ["x.a.test", "xy.a.test", "sip.a.test"]),
+    "not-leftmost": (san("DNS:x.*.test", "DNS:x.a.*", "DNS:*.*.test", "DNS:**.a.test"), "cn.test", [],
+                     ["x.a.test", "y.a.test", "x.y.test"]),
+    "top-level": (san("DNS:*.test", "DNS:*", "DNS:*."), "cn.test", [], ["a.test", "test", "x.a.test"]),
+    "root": (raw_san((0x82, b"*.a.test.")), "cn.test", ["x.a.test", "x.a.test."], ["a.test"]),
+    "beside-names": (san("DNS:b.test", "DNS:*.a.test"), "cn.test", ["b.test", "x.a.test"], ["x.b.test"]),
+    "uri": (san("URI:sip:*.a.test"), "cn.test", [], ["x.a.test"]),
+    "uri-before-dns": (san("URI:sip:b.test", "DNS:*.a.test"), "cn.test", ["b.test"], ["x.a.test"]),
+    "common-name": (None, "*.a.test", [], ["x.a.test", "a.test"]),
+    "address": (san("DNS:*.0.0.1", "DNS:*.2.7"), "cn.test", [], ["127.0.0.1", "192.0.2.7", "[::1]"]),
+    "nul": (raw_san((0x82, b"*.a.test\0.evil.test"), (0x82, b"*\0.a.test"), (0x82, b"*.\0.test")), "cn.test", [],
+            ["x.a.test", "x.evil.test"]),
+    "empty": (raw_san((0x82, b""), (0x82, b"*"), (0x82, b"*."), (0x82, b"*.."), (0x82, b"*..test")), "cn.test", [],
+              ["x.test", "", ".", "x.", "x..", "x"]),
+}
+NAMES.update({f"wild-{kind}": row for kind, row in WILD.items()})
+
+
+@pytest.fixture(scope="module")
+def wild(module_host, certs):
+    """The same as `host` and `relay`, with wildcards."""
+    client = f"[client:default]\nca_list = {certs.ca.cert}\nverify_certificate = yes\nverify_name = yes\nverify_name_wildcard = yes\n"
+    server = certs.server_ec.section(ca_list=certs.ca.cert, verify_certificate="yes", verify_name_wildcard="yes")
+    script = RELAY.replace("request_route {", "request_route {\n\tif ($hdr(X-Target) == $null) {\n\t\troute(ASK);\n\t}\n", 1)
+    return module_host(listen=(UDP, "tls:127.0.0.1"), modparams={"tm": {"fr_timer": 10000}, "tls": {"xavp_cfg": "tls"}},
+                       tls_cfg=f"[server:default]\n{server}\n{client}", modules=["tm.so"],
+                       script=script + ASK.replace("request_route", "route[ASK]"))
+
+
+@pytest.mark.parametrize("kind", list(WILD))
+def test_wildcards_of_clients(wild, host, certs, kind):
+    """What a wildcard stands for, and that nothing of it counts without the switch."""
+    _, _, good, bad = WILD[kind]
+    for at, yes in ((wild, good), (host, [n for n in good if n == "b.test"])):
+        with connect(at.port(), pair=pair_for(certs, f"wild-{kind}")) as client:
+            told = {n: client.ask(headers=[f"X-Name: {n}"], cseq=i + 1).start.rsplit(" ", 1)[1] for i, n in enumerate([*good, *bad])}
+        assert told == {n: "Yes" if n in yes else "No" for n in [*good, *bad]}
+
+
+@pytest.mark.parametrize("kind, asked, taken", [
+    ("one-label", "x.a.test", True), ("one-label", "x.y.a.test", False), ("one-label", "a.test", False), ("one-label", None, False),
+    ("top-level", "a.test", False), ("part-of-a-label", "xy.a.test", False), ("uri", "x.a.test", False)])
+def test_wildcards_of_servers(wild, relay, certs, kind, asked, taken):
+    pair = pair_for(certs, f"wild-{kind}", ExtendedKeyUsageOID.SERVER_AUTH)
+    headers = [FAILS] if asked is None else [FAILS, f"X-Ask: {asked}"]
+    assert (served(wild, certs, pair, "1.3", *headers).status == 200) == taken
+    since = len(relay.log())
+    assert served(relay, certs, pair, "1.3", *headers).status != 200
+    line = relay.wait_log("certificate is not for", since=since)
+    assert ("that counts with verify_name_wildcard" in relay.log()[since:]) == taken, line
+
+
+def test_refusal_lists_the_names(relay, certs):
+    """A few of them, each in quotes, and whatever stands in them."""
+    cases = [
+        (san("DNS:a.test", "URI:sip:b.test", "IP:192.0.2.7", "IP:2001:db8::7", "email:joe@c.test", "DNS:*.d.test"), "cn.test",
+         '"a.test", "sip:b.test", "192.0.2.7", "2001:db8::7", "*.d.test")'),
+        (None, "cn.test", '"cn.test")'),
+        (san("email:joe@c.test"), "cn.test", "nobody: it has no name that counts)"),
+        (san(*[f"DNS:n{i}.test" for i in range(500)]), "cn.test",
+         '"n0.test", "n1.test", "n2.test", "n3.test", "n4.test", "n5.test" and 494 more)'),
+        (raw_san((0x82, b'a", "b.test\0\n\x1b[2J'), (0x82, b"x" * 3000), (0x87, b"\1\2\3"), (0x82, b"")), "cn.test",
+         '"a?, ?b.test???[2J", "' + "x" * 64 + '...", "")'),
+        (san(*[f"DNS:{'y' * 60}{i}.test" for i in range(9)]), "cn.test", f'"{"y" * 60}0.te...", "{"y" * 60}1.te..." and 7 more)'),
+    ]
+    for i, (names, cn, text) in enumerate(cases):
+        pair = certs.pair(f"names-listed-{i}", name(cn), certs.ca, extensions=[names] if names else [],
+                          usage=[ExtendedKeyUsageOID.SERVER_AUTH])
+        since = len(relay.log())
+        assert served(relay, certs, pair, "1.3", "X-Ask: wrong.test", FAILS).status != 200
+        relay.wait_log(re.escape('certificate is not for "wrong.test" (verify_name, RFC 5922), but for ' + text) + "\n", since=since)
+
+
 # -- settings ---------------------------------------------------------------------------------------------------------------
 
 def test_verify_name_needs_verification(start_host, certs):
@@ -195,3 +274,8 @@ def test_verify_name_of_clients(start_host, certs):
     """It has no effect in a server section, and the operator is told what has."""
     host = start_host(tls_cfg=f"[server:default]\n{certs.server_ec.section(verify_name='yes')}\n")
     assert "is_peer_named()" in host.log()
+
+
+def test_wildcards_without_verification(start_host, certs):
+    host = start_host(tls_cfg=f"[server:default]\n{certs.server_ec.section(verify_name_wildcard='yes')}\n")
+    assert "tls.cfg:5: verify_name_wildcard: has no effect: no certificate is verified here" in host.log()

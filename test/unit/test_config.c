@@ -163,6 +163,7 @@ static const struct known {
 	{"verify_client", NULL, "verify_client", TLS_CHOICE, F, ""},
 	{"verify_depth", NULL, "verify_depth", TLS_INT, F, "9"},
 	{"verify_name", NULL, "verify_name", TLS_BOOL, F, "no"},
+	{"verify_name_wildcard", NULL, "verify_name_wildcard", TLS_BOOL, F, "no"},
 	{"verify_purpose", NULL, "verify_purpose", TLS_CHOICE, F, "strict"},
 	{"cipher_list", NULL, "cipher_list", TLS_STRING, F, ""},
 	{"groups", NULL, "groups", TLS_STRING, F, ""},
