@@ -4,17 +4,19 @@ What differs on purpose stands in doc/differences.md, in a table that this test 
 fails, and so does a row that no longer describes anything.
 """
 
+import concurrent.futures
 import functools
 import itertools
 import os
 import re
+import ssl
 
 import pytest
 
 import questions
 from host import TOP, host_version
 from odd_certs import CLIENTS
-from peers import Client, Peer, UdpClient, client_context, connect, server_context
+from peers import Client, Closed, Peer, UdpClient, client_context, connect, server_context
 from ws import ws_connect, WsClient
 
 UDP = "udp:127.0.0.1"
@@ -299,3 +301,134 @@ def test_newer_names(start_host, certs, name, packaged):
         assert answer(start_host(module="packaged", **how)) == ours
     elif packaged == "refuses":
         assert start_host.make(module="packaged", **how).spawn().process.wait(60) != 0, "the packaged module starts"
+
+
+# -- who is let in ---------------------------------------------------------------------------------------------------------
+
+TOLD = ["$tls_version", "$tls_peer_verified", "$tls_peer_revoked", "$tls_peer_expired", "$tls_peer_selfsigned",
+        "$tls_peer_subject_cn", "is_peer_verified()"]
+SHOWN = ("none", "client_good", "client_chained", "client_no_chain", "client_expired", "client_revoked", "client_wrong_ca",
+         "client_self_signed")
+WORDS = ("off", "on", "optional", "optional_no_ca")
+SWITCHES = list(itertools.product(("no", "yes"), repeat=2))
+METHODS = ["TLSv1", "TLSv1+", "TLSv1.1", "TLSv1.1+", "TLSv1.2", "TLSv1.2+", "SSLv23"]
+VERIFYING = {"verify_certificate": "yes", "require_certificate": "yes"}
+
+
+def sections():
+    """{label: (settings of a section beside certificate and ca_list, the clients to try)}. CRL is the list of the root,
+    CRLS that and the intermediate's."""
+    found = {}
+    for list_name in ("no crl", "crl", "crls"):
+        crl = {} if list_name == "no crl" else {"crl": list_name}
+        for depth in ("no depth", 0, 1, 2):
+            more = {} if depth == "no depth" else {"verify_depth": depth}
+            found[f"{depth if more else 'no'} depth, {list_name}"] = ({**VERIFYING, **crl, **more}, SHOWN)
+        for word in WORDS:
+            found[f"{word}, {list_name}"] = ({"verify_client": word, **crl}, SHOWN)
+    for verify, require in SWITCHES:
+        switches = {"verify_certificate": verify, "require_certificate": require}
+        found[f"verify {verify}, require {require}"] = (switches, SHOWN[:2] + SHOWN[-2:])
+        for word in WORDS:
+            found[f"verify {verify}, require {require}, {word}"] = ({**switches, "verify_client": word}, SHOWN[:2] + SHOWN[-2:])
+    for method in METHODS + (["TLSv1.3", "TLSv1.3+"] if host_version() >= (6, 0) else []):
+        found[method] = ({"method": method}, SHOWN[:1])
+    return found
+
+
+SECTIONS = sections()
+PLACES = {label: f"tls:127.0.1.{n}" for n, label in enumerate(SECTIONS, 1)}
+
+
+def crl_files(certs):
+    """{word: path} for the settings of sections()."""
+    texts = []
+    for path in (certs.crl_revoked, certs.crl("crl-of-intermediate.pem", issuer=certs.intermediate)):
+        with open(path, encoding="ascii") as f:
+            texts.append(f.read())
+    return {"crl": certs.crl_revoked, "crls": certs.write("crls-of-both.pem", "".join(texts))}
+
+
+@pytest.fixture(scope="module")
+def doors(twins, certs):
+    """The two hosts with all those sections, each at an address of its own; the settings of every other one in reverse.
+    The host's default allocator would take the packaged module half a minute to start on."""
+    files = crl_files(certs)
+
+    def make(module):
+        host = twins.start.make(module=module, listen=[UDP, *PLACES.values()], script=questions.script(TOLD), pkg_mb=64,
+                                shm_mb=256, allocator="tlsf", settings=questions.host_settings())
+        host.tls_cfg = f"[server:default]\n{certs.server_ec.section()}[client:default]\nmethod = TLSv1.2+\n"
+        for n, (label, place) in enumerate(PLACES.items()):
+            more = {k: files.get(v, v) for k, v in SECTIONS[label][0].items()}
+            lines = certs.server_ec.section(ca_list=certs.ca.cert, **more).splitlines(keepends=True)
+            host.tls_cfg += f"[server:{place[4:]}:{host.port(place)}]\n" + "".join(lines[::-1] if n % 2 else lines)
+        host.allow(r" tls \[tls_")
+        return host.start()
+
+    return tuple(make(module) for module in ("packaged", "ours"))
+
+
+def told(host, place, version, pair):
+    """What the host knows of a client; None where it refuses it."""
+    try:
+        with connect(host.port(place), version, pair, address=place[4:]) as client:
+            return questions.ask_all(client, TOLD)
+    except (ssl.SSLError, Closed):
+        return None
+
+
+@functools.lru_cache(None)
+def let_in():
+    """The rows about it."""
+    return [Difference(cells) for cells in section("Who is let in")]
+
+
+@functools.lru_cache(None)
+def unlisted_clients(twins, doors, certs, label):
+    """Where the two differ about the clients of one section, beyond what the documentation lists."""
+    found = []
+    for who, version in itertools.product(SECTIONS[label][1], ("1.2", "1.3")):
+        pair = twins.pair(certs, who)
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            packaged, ours = pool.map(lambda host, to=(PLACES[label], version, pair): told(host, *to), doors)
+        rows = [d for d in let_in() if packaged != ours and d.covers(who, label, packaged, ours)]
+        for row in rows:
+            row.used = True
+        if packaged != ours and not rows:
+            found.append(f"{label}, {who}, {version}: packaged {packaged}, ours {ours}")
+    return found
+
+
+@pytest.mark.parametrize("label", SECTIONS)
+def test_who_is_let_in(twins, doors, certs, label):
+    """By every combination of the settings that say it, in either order; and what a script is told of who is."""
+    found = unlisted_clients(twins, doors, certs, label)
+    assert not found, "differences that doc/differences.md does not list:\n" + "\n".join(found)
+
+
+@pytest.mark.long
+def test_every_row_about_clients_is_true(twins, doors, certs):
+    for label in SECTIONS:
+        unlisted_clients(twins, doors, certs, label)
+    untrue = [d.text for d in let_in() if d.used != (host_version()[:2] <= d.until)]
+    assert not untrue, "\n".join(untrue)
+
+
+STRICT = {"verify_certificate": 1, "require_certificate": 1, "verify_depth": 0}
+
+
+@pytest.mark.parametrize("order", ["config first", "config last", "crl first", "crl last"])
+def test_order_of_parameters(start_host, certs, order):
+    """Module parameters count in any order; beside a config those of sections do not."""
+    params = {**certs.server_ec.params()["tls"], "ca_list": certs.ca.cert, **STRICT}
+    more = ({"config": certs.write("lax.cfg", f"[server:default]\n{certs.server_ec.section()}[client:default]\n")}
+            if "config" in order else {"crl": certs.crl_revoked})
+    params = {**more, **params} if "first" in order else {**params, **more}
+    answers = []
+    for module in ("packaged", "ours"):
+        host = start_host(module=module, modparams={"tls": params}, script=questions.script(TOLD))
+        answers.append([told(host, "tls:127.0.0.1", "1.3", who and getattr(certs, who))
+                        for who in (None, "client_good", "client_chained", "client_revoked")])
+    assert answers[0] == answers[1]
+    assert [one is not None for one in answers[1]] == ([True] * 4 if "config" in order else [False, True, False, False])
