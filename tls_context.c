@@ -81,7 +81,9 @@ static bool key_is_due(const struct builder *b, const struct pair_settings *p, c
 {
 	if (unsure(b, p->key_name) || unsure(b, p->password_name))
 		return false;
-	return chain != NULL || (p->key != NULL && strcmp(p->key, p->certificate) != 0);
+	if (chain != NULL)
+		return true;
+	return p->key != NULL && (p->certificate == NULL || strcmp(p->key, p->certificate) != 0);
 }
 
 /*

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from certs import Pair, name
+from host import TOP
 from peers import refused
 
 ANY, PORT = "tls:127.0.0.1", "tls:127.0.0.2"
@@ -339,3 +340,56 @@ def test_many_client_sections_that_verify_nobody(start_host, certs):
     status, said = host.check_config()
     names = UNVERIFIED.search(said).group(1)
     assert status == 0 and names.startswith("client:any (0), client:any (1), ") and names.endswith(" and others") and len(names) < 850
+
+
+# -- what is good stays unmentioned ---------------------------------------------------------------------------------------------
+
+def complaints(host):
+    """What -c says of TLS beside notices."""
+    status, said = host.check_config()
+    assert status == 0, said
+    return re.findall(r"(?:WARNING|ERROR): tls \[.*\]: \w+\(\): (.*)", said)
+
+
+def demo_files(host):
+    """The sample's files, as `make run` makes them."""
+    os.mkdir(host.path("tls"))
+    subprocess.run([f"{TOP}/tools/demo-certs.sh", host.path("tls")], check=True)
+
+
+def test_sample_is_good(start_host):
+    """tls.cfg at the top."""
+    with open(f"{TOP}/tls.cfg", encoding="utf-8") as f:
+        host = start_host.make(tls_cfg=f.read())
+    demo_files(host)
+    assert not complaints(host)
+
+
+def test_example_is_good(start_host):
+    """The settings of examples/ser.cfg."""
+    with open(f"{TOP}/examples/ser.cfg", encoding="utf-8") as f:
+        set_there = re.findall(r'^modparam\("tls", "(\w+)", (\S+)\)', f.read(), re.M)
+    host = start_host.make()
+    demo_files(host)
+    files = {"TLS_CERTIFICATE": "tls/server.pem", "TLS_PRIVATE_KEY": "tls/server.key", "TLS_CA_LIST": "tls/ca.pem"}
+    host.modparams["tls"] = {key: host.path(files[value]) if value in files else value.strip('"') if '"' in value else int(value)
+                             for key, value in set_there}
+    assert len(set_there) > 4 and not complaints(host)
+
+
+def test_configuration_of_the_distribution_is_good(start_host, certs):
+    """But for its client section, which verifies and trusts nobody."""
+    if not os.path.exists("/etc/kamailio/tls.cfg"):
+        pytest.skip("the packaged configuration is not installed")
+    with open("/etc/kamailio/tls.cfg", encoding="utf-8") as f:
+        text = f.read().replace("/etc/kamailio/kamailio-selfsigned", certs.path("selfsigned"))
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=sip", "-keyout", certs.path("selfsigned.key"),
+                    "-out", certs.path("selfsigned.pem"), "-days", "365"], check=True, stderr=subprocess.DEVNULL)
+    os.chmod(certs.path("selfsigned.key"), 0o600)
+    assert [line for line in complaints(start_host.make(tls_cfg=text)) if "trusts no authority" not in line] == []
+
+
+@pytest.mark.parametrize("pair", ["server_ec", "server_rsa", "server_ed25519", "server_chained", "combined"])
+def test_certificates_of_the_other_tests_are_good(host, certs, pair):
+    pair = getattr(certs, pair)
+    assert not check(host, f"[server:default]\n{pair.section()}[client:default]\n{pair.section()}")

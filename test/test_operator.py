@@ -274,6 +274,8 @@ MISTAKES = {  # {name: (text, what is replaced, by what)}; only the second text 
     "certificate without a likeness": (SERVER + PAIR, "certificate =", "pem_file ="),
     "certificate without a value": (SERVER + PAIR, "certificate = {certs.server_ec.cert}", "certificate ="),
     "certificate in an open quote": (SERVER + PAIR, "certificate = ", 'certificate = "'),
+    "a client's certificate in an open quote": (SERVER + PAIR + CLIENT + PAIR + PASSWORD, CLIENT + "certificate = ", CLIENT + 'certificate = "'),
+    "a client's certificate": (SERVER + PAIR + CLIENT + PAIR + PASSWORD, CLIENT + "certificate", CLIENT + "certifcate"),
     "no sign": (SERVER + PAIR, "certificate = ", "certificate "),
     "key": (SERVER + PAIR, "private_key =", "privat_key ="),
     "password": (SERVER + CERT + LOCKED + PASSWORD, "private_key_password", "private_key_passwd"),
