@@ -284,6 +284,9 @@ MISTAKES = {  # {name: (text, what is replaced, by what)}; only the second text 
     "authorities without a likeness": (SERVER + PAIR + VERIFY + CA, "ca_list", "trusted_by"),
     "second certificate": (SERVER + PAIR + "certificate2 = {certs.server_rsa.cert}\nprivate_key2 = {certs.server_rsa.key}\n",
                            "certificate2", "certificate_2"),
+    "second certificate, with a locked key": (
+        SERVER + PAIR + "certificate2 = {certs.server_rsa.cert}\nprivate_key2 = {certs.server_rsa.key}\nprivate_key_password2 = x\n",
+        "certificate2", "certificate_2"),
     "verification for the name": (SERVER + PAIR + CLIENT + VERIFY + CA + "verify_name = yes\n", "verify_certificate = yes",
                                   "verify_certificate = yess"),
     "verification, unknown": (SERVER + PAIR + CLIENT + VERIFY + CA + "verify_name = yes\n", "verify_certificate", "verify_cert"),
