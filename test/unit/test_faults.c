@@ -573,6 +573,58 @@ static void renew(void)
 		abort();
 }
 
+/* A file of FILES in the bench's folder, one behind the other, in OUT, which has SIZE bytes. */
+static void join(const char *const *files, char *out, size_t size)
+{
+	size_t used = 0;
+
+	for (; *files != NULL; files++) {
+		FILE *f = fopen(bench_path(*files), "r");
+
+		if (f == NULL)
+			abort();
+		used += fread(out + used, 1, size - 1 - used, f);
+		fclose(f);
+	}
+	out[used] = '\0';
+}
+
+static char good_chain[8192], good_anchors[8192];
+
+/* Both are read before anything is done to the files. */
+static void remember(void)
+{
+	static const char *const chain[] = {"server.pem", NULL}, *const anchors[] = {"ca.pem", NULL};
+
+	if (good_chain[0] != '\0')
+		return;
+	join(chain, good_chain, sizeof(good_chain));
+	join(anchors, good_anchors, sizeof(good_anchors));
+}
+
+/* A chain with strangers, one of them twice, and anchors that anchor nothing. */
+static void spoil(void)
+{
+	static const char *const strangers[] = {"stranger.pem", "stranger.pem", "rsa.pem", NULL};
+	static const char *const leaves[] = {"client.pem", "rsa.pem", NULL};
+	char text[3 * 8192];
+
+	remember();
+	strcpy(text, good_chain);
+	join(strangers, text + strlen(text), sizeof(text) - strlen(text));
+	bench_write("server.pem", text);
+	join(leaves, text, sizeof(text));
+	bench_write("ca.pem", text);
+}
+
+static void mend(void)
+{
+	remember();
+	bench_write("server.pem", good_chain);
+	bench_write("ca.pem", good_anchors);
+	renew();
+}
+
 /* ---- scenarios */
 
 struct scenario {
@@ -604,6 +656,7 @@ static const struct scenario scenarios[] = {
 	{"reload", .settle = renew, .begin = touch_all, .run = reload},
 	{"reload without changes", .settle = renew, .run = reload},
 	{"check", .settle = renew, .begin = touch_all, .run = check},
+	{"check of chains with holes", .settle = mend, .begin = spoil, .run = check},
 	{"watching files", .settle = renew, .begin = touch_all, .run = watch},
 	{"selects and variables", .begin = begin_questions, .run = ask_script, .quiet = true},
 	{"commands", .settle = renew, .begin = begin_questions, .run = give_commands, .quiet = true},
@@ -613,6 +666,8 @@ static const struct scenario scenarios[] = {
      .quiet = true},
 	{"commands, private memory", .begin = begin_questions, .run = give_commands, .private = true,
      .quiet = true},
+	{"check of chains with holes, private memory", .settle = mend, .begin = spoil, .run = check,
+     .private = true},
 	{"tls.reload, private memory", .settle = renew, .begin = touch_all, .run = give_reload, .private = true},
 	{"watching files, private memory", .settle = renew, .begin = touch_all, .run = watch, .private = true,
      .quiet = true},
