@@ -18,6 +18,8 @@
 
 #include <cmocka.h>
 
+#include <openssl/hmac.h>
+
 #include "bench.h"
 #include "ends.h"
 #include "fake_host.h"
@@ -613,6 +615,48 @@ static void a_key_is_wiped_on_a_quiet_server(void **state)
 	assert_int_equal(secret_count, before + SECRETS);
 }
 
+/* SESSION as a ticket by a key of zeros, with its name. Returns the size, in OUT. */
+static int forge_ticket(SSL_SESSION *session, unsigned char *out, size_t room)
+{
+	static const unsigned char zeros[32];
+	unsigned char plain[4096], *end = plain;
+	int size = i2d_SSL_SESSION(session, NULL), n = 0, more = 0;
+	EVP_CIPHER_CTX *cipher = EVP_CIPHER_CTX_new();
+
+	assert_true(size > 0 && size < (int)sizeof(plain) && size + 128 < (int)room);
+	i2d_SSL_SESSION(session, &end);
+	memset(out, 0, 32); /* name and IV */
+	EVP_EncryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, zeros, zeros);
+	EVP_EncryptUpdate(cipher, out + 32, &n, plain, size);
+	EVP_EncryptFinal_ex(cipher, out + 32 + n, &more);
+	EVP_CIPHER_CTX_free(cipher);
+	n += 32 + more;
+	HMAC(EVP_sha256(), zeros, sizeof(zeros), out, (size_t)n, out + n, NULL);
+	return n + 32;
+}
+
+/* A key that was wiped, or has never been, must not open anything. */
+static void zeros_are_no_key(void **state)
+{
+	unsigned char ticket[4096];
+	int size;
+
+	new_key();
+	pass(3 * HOUR);
+	tls_session_sweep(0, NULL);
+	open_to_server(NULL, TLS1_2_VERSION);
+	assert_true(ends_shake(&e, NULL));
+	both_talk();
+	size = forge_ticket(SSL_get_session(ends_tls(&e.server)->ssl), ticket, sizeof(ticket));
+	ends_close(&e);
+	open_to_server(NULL, TLS1_2_VERSION);
+	SSL_set_session_ticket_ext(e.client.ssl, ticket, size);
+	ends_run_some(&e, 2);
+	assert_int_equal(SSL_session_reused(ends_tls(&e.server)->ssl), 0);
+	ends_run(&e);
+	both_talk();
+}
+
 /* A ticket that has just been written when the key changes is good for as long as any other. */
 static void tickets_outlive_the_change_of_their_key(void **state)
 {
@@ -705,6 +749,7 @@ int main(void)
 		TEST(a_session_is_resumed_under_its_own_name),
 		TEST(keys_change_by_a_clock_that_nobody_sets),
 		TEST(a_key_is_wiped_on_a_quiet_server),
+		TEST(zeros_are_no_key),
 		TEST(tickets_outlive_the_change_of_their_key),
 		cmocka_unit_test(files_from_the_future_are_loaded_once), /* last: what it loads has its own blocks */
 	};
