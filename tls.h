@@ -1341,6 +1341,7 @@ struct tls_connection {
 	bool
 		peer_closed; /* its close_notify has come: RFC 8446 section 6.1 lets us go on sending, and asks for ours */
 	bool eof_after_input;          /* the peer has closed, but not all that came before is delivered */
+	bool greedy;                   /* had more for us than its last turn took */
 	struct tls_queue queue;        /* cleartext out */
 	long memory;                   /* shared bytes that belong to it */
 	unsigned held;                 /* bytes in the host's buffer when the last read ended */
@@ -1348,6 +1349,29 @@ struct tls_connection {
 	char *server_name, *server_id; /* outgoing: what the script chose; NULL: nothing */
 	struct tls_crowd *crowd;       /* accepted, until the handshake is done; NULL: not counted */
 };
+
+#ifdef TLS_COMPAT_H /* these need the host's types */
+
+/* ------------------------------------------------------------------ turns: tls_turn.c ------------------ */
+
+/* Bytes that T may deliver in one call of its reading hook. */
+unsigned tls_turn_size(const struct tcp_connection *c, const struct tls_connection *t);
+
+/*
+ * Bytes that may be taken from T's socket now, 0 when this turn has had its share. The caller takes them at
+ * once. FLAGS are the host's; write_lock held.
+ */
+unsigned tls_turn_take(const struct tcp_connection *c, const struct tls_connection *t,
+                       rd_conn_flags_t *flags);
+
+/*
+ * At the end of a call: whether the host must call again at once, since nothing else would make it come back.
+ * MORE: something waits here that can be delivered. write_lock held.
+ */
+bool tls_turn_goes_on(const struct tcp_connection *c, struct tls_connection *t, bool more,
+                      rd_conn_flags_t *flags);
+
+#endif
 
 /*
  * Makes what the hooks share. Main process, before the forks, after tls_runtime_start(). Returns 0 or -1

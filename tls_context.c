@@ -367,6 +367,7 @@ static void set_options(SSL_CTX *ctx)
 	else
 		SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION);
 	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	SSL_CTX_clear_mode(ctx, SSL_MODE_AUTO_RETRY); /* records without data count */
 	if (options->ssl_release_buffers != 0)
 		SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
 	if (options->ssl_max_send_fragment > 0)

@@ -24,6 +24,8 @@
 
 #define REASON_SIZE 320
 #define SWEEP_MAX   128 /* connections that one sweep closes; the next goes on */
+#define EMPTY_COST \
+	256 /* bytes of a turn that a record without data counts as: it costs as much as a message */
 
 /* A handshake takes pieces of up to 22 KB, in each process. */
 #define SHAKE_PIECE (128 * 1024)
@@ -580,14 +582,14 @@ static void note_break(struct tls_connection *t)
 }
 
 /*
- * Fills the process's input with what T could not take before and what the socket has. Returns 0, -1 on a
- * read error.
+ * Fills the process's input with what T could not take before and what this turn may take from the socket.
+ * Returns 0, -1 on a read error.
  */
 static int fetch_input(struct tcp_connection *c, struct tls_connection *t, struct tls_io *io,
                        rd_conn_flags_t *flags)
 {
 	unsigned char *in = tls_io_input();
-	unsigned kept = t->input != NULL ? t->input->used : 0;
+	unsigned kept = t->input != NULL ? t->input->used : 0, room;
 	int n;
 
 	if (in == NULL)
@@ -596,9 +598,10 @@ static int fetch_input(struct tcp_connection *c, struct tls_connection *t, struc
 		memcpy(in, t->input->bytes, kept);
 	io->in = in;
 	io->in_size = kept;
-	if ((*flags & (RD_CONN_EOF | RD_CONN_SHORT_READ)) != 0 || kept == TLS_IO_IN_SIZE)
+	room = tls_turn_take(c, t, flags);
+	if (room == 0)
 		return 0;
-	n = tcp_read_data(c->fd, c, (char *)in + kept, (int)(TLS_IO_IN_SIZE - kept), flags);
+	n = tcp_read_data(c->fd, c, (char *)in + kept, (int)room, flags);
 	if (n < 0) {
 		note_break(t);
 		return -1;
@@ -623,17 +626,20 @@ static int keep_input(struct tls_connection *t, const struct tls_io *io)
 }
 
 /*
- * Decrypts into the host's buffer until that is full (*FULL) or input is short. Returns the bytes added, -1
- * on an error (logged). After a close_notify nothing more is read; what answers the last message may still be
- * sent.
+ * Decrypts into the host's buffer until that or the turn's share is full (*FULL), or input is short. Returns
+ * the bytes added, -1 on an error (logged). After a close_notify nothing more is read; what answers the last
+ * message may still be sent.
  */
 static int read_cleartext(struct tcp_connection *c, struct tls_connection *t, bool *full)
 {
 	struct tcp_req *req = &c->req;
+	size_t room = req->b_size - (size_t)(req->pos - req->buf), share = tls_turn_size(c, t);
 	int total = 0;
 
+	if (room > share)
+		room = share;
 	while (t->phase == TLS_PHASE_ESTABLISHED && !t->peer_closed) {
-		size_t room = req->b_size - (size_t)(req->pos - req->buf), got;
+		size_t got;
 
 		*full = room == 0;
 		if (*full)
@@ -641,9 +647,14 @@ static int read_cleartext(struct tcp_connection *c, struct tls_connection *t, bo
 		switch (tls_io_read(t->ssl, req->pos, room, &got)) {
 		case TLS_STEP_DONE:
 			req->pos += got;
+			room -= got;
 			total += (int)got;
 			break;
-		case TLS_STEP_WANTS_INPUT: return total;
+		case TLS_STEP_WANTS_INPUT:
+			if (t->io->in_taken == t->io->in_size)
+				return total;
+			room -= room < EMPTY_COST ? room : EMPTY_COST;
+			break;
 		case TLS_STEP_CLOSED: t->peer_closed = true; return total;
 		case TLS_STEP_FAILED:
 			log_crypto_failure(t, "reading");
@@ -681,7 +692,7 @@ static int send_output(struct tcp_connection *c, struct tls_connection *t, const
 
 /*
  * Tells the host whether to call again at once, and of the end only when all that came before it is
- * delivered.
+ * delivered. Nothing that waits here is forgotten: either the host calls again, or the socket makes it.
  */
 static void set_read_flags(struct tcp_connection *c, struct tls_connection *t, bool full,
                            rd_conn_flags_t *flags)
@@ -690,8 +701,9 @@ static void set_read_flags(struct tcp_connection *c, struct tls_connection *t, b
 
 	if (c->state == S_CONN_EOF)
 		t->eof_after_input = true;
-	if (more) {
+	if (tls_turn_goes_on(c, t, more, flags))
 		*flags |= RD_CONN_REPEAT_READ;
+	if (more) {
 		if (t->eof_after_input)
 			c->state = S_CONN_OK;
 	} else if (t->eof_after_input || t->peer_closed) {

@@ -8,6 +8,9 @@
  *
  * With --request-rate all connections stay, and take turns in sending so many requests a second in all; SIGTERM
  * ends that. SIGUSR1 makes a line in between, about the latencies since the line before.
+ *
+ * With --flood each connection sends ACKs, which nobody answers, as fast as the server takes them, until SIGTERM or
+ * --time-limit; --pipeline of them make one write, which is one record as long as it fits.
  */
 
 #include <arpa/inet.h>
@@ -37,12 +40,13 @@
 #define MAX_SAMPLES  (4u << 20)
 #define MAX_MESSAGE  (1u << 20)
 #define IO_CHUNK     16384u
+#define FLOOD_QUEUE  65536u
 #define NEVER        UINT64_MAX
 #define MS           UINT64_C(1000000)
 #define SECOND       (1000 * MS)
 
 /* What a connection is waiting for. */
-enum state { IDLE, CONNECTING, HANDSHAKE, TALKING, HOLDING, STANDING };
+enum state { IDLE, CONNECTING, HANDSHAKE, TALKING, HOLDING, STANDING, FLOODING };
 
 /* Why a connection failed; each is a key of the report. */
 enum reason {
@@ -84,7 +88,8 @@ struct conn {
 	SSL_SESSION *session;   /* of this slot's last connection, for --resume */
 	struct queue out;       /* bytes for the socket */
 	struct queue in;        /* cleartext not parsed yet */
-	uint64_t started;       /* when the connection, then when the batch of requests began */
+	uint64_t born;          /* when the connection began */
+	uint64_t started;       /* the same, then when the batch of requests began */
 	uint64_t deadline;      /* when it has taken too long; the end of the hold while HOLDING */
 	uint64_t number;        /* of this connection, for its Call-ID */
 	uint64_t sent_bytes;    /* to the socket so far */
@@ -100,7 +105,7 @@ static struct options {
 	const char *host, *port, *cert, *key, *ca, *sni, *tls, *ciphers;
 	unsigned long connections, parallel, requests, pipeline, size, rate, request_rate, at_once;
 	unsigned long kill_percent, hold, time_limit, timeout, seed;
-	bool resume, drip, plain;
+	bool resume, drip, plain, flood;
 } opt = {
 	.host = "127.0.0.1",
 	.connections = 1000,
@@ -116,7 +121,7 @@ static struct {
 	unsigned long begun, finished, ok, killed, requests_ok, resumed, open, peak_open, starved, active;
 	unsigned long failed[REASONS];
 	char first_error[256], version[16], cipher[64];
-	struct samples handshakes, replies;
+	struct samples handshakes, replies, wholes;
 } count;
 
 static struct addrinfo *target;
@@ -438,6 +443,23 @@ static size_t request_format(const struct conn *c, unsigned int cseq, char *to, 
 	return (size_t)head + (size_t)tail + body;
 }
 
+/* Writes one ACK of at least opt.size bytes, which is to be ignored; returns its length. */
+static size_t ack_format(unsigned int cseq, char *to)
+{
+	int head =
+		sprintf(to,
+	            "ACK sip:load@localhost SIP/2.0\r\nVia: SIP/2.0/TLS 127.0.0.1:5099;branch=z9hG4bK%u\r\n"
+	            "From: <sip:load@localhost>;tag=f\r\nTo: <sip:load@localhost>;tag=t\r\nCall-ID: flood\r\n"
+	            "CSeq: %u ACK\r\nContent-Length: ",
+	            cseq, cseq);
+	/* 11 bytes: up to seven digits and the empty line */
+	size_t body = opt.size > (size_t)head + 11 ? opt.size - (size_t)head - 11 : 0;
+	int tail = sprintf(to + head, "%0*zu\r\n\r\n", body ? 7 : 1, body);
+
+	memset(to + head + tail, 'x', body);
+	return (size_t)head + (size_t)tail + body;
+}
+
 /* Sends the next batch of requests, --pipeline of them in one write. False: the connection is gone. */
 static bool conn_request(struct conn *c)
 {
@@ -455,6 +477,26 @@ static bool conn_request(struct conn *c)
 	if (opt.request_rate)
 		c->deadline = c->started + opt.timeout * SECOND;
 	return conn_write(c, text, length);
+}
+
+/* Fills the queue with ACKs, which a socket that is full leaves there. False: the connection is gone. */
+static bool conn_flood(struct conn *c)
+{
+	static char *text;
+	static size_t length;
+	size_t each = opt.size + 1024;
+
+	if (!text) {
+		text = must_realloc(NULL, each * opt.pipeline);
+		for (unsigned long i = 0; i < opt.pipeline; i++)
+			length += ack_format((unsigned int)i + 1, text + length);
+	}
+	while (queue_length(&c->out) < FLOOD_QUEUE) {
+		if (!conn_write(c, text, length))
+			return false;
+		conn_collect(c);
+	}
+	return true;
 }
 
 /* Finds a header by its full name at a line's start, within a header block that ends in an empty line. */
@@ -520,6 +562,11 @@ static void conn_stand(struct conn *c)
 static void conn_done(struct conn *c)
 {
 	conn_rest(c);
+	if (opt.flood) {
+		c->state = FLOODING;
+		c->deadline = NEVER;
+		return;
+	}
 	if (opt.request_rate) {
 		conn_stand(c);
 		return;
@@ -556,6 +603,8 @@ static bool conn_replies(struct conn *c)
 		c->answered++;
 		count.requests_ok++;
 		samples_add(&count.replies, now_ns() - c->started);
+		if (c->answered == 1)
+			samples_add(&count.wholes, now_ns() - c->born);
 	}
 	if (queue_length(&c->in) > MAX_MESSAGE) {
 		conn_fail(c, FAIL_TOO_LONG, "a reply without end");
@@ -584,7 +633,7 @@ static bool conn_established(struct conn *c)
 		snprintf(count.version, sizeof(count.version), "%s", SSL_get_version(c->ssl));
 		snprintf(count.cipher, sizeof(count.cipher), "%s", SSL_get_cipher_name(c->ssl));
 	}
-	if (opt.requests && !opt.request_rate)
+	if (opt.requests && !opt.request_rate && !opt.flood)
 		return conn_request(c);
 	conn_done(c);
 	return c->state != IDLE;
@@ -606,7 +655,8 @@ static bool conn_handshake(struct conn *c)
 /* Tells epoll what this connection waits for. */
 static void conn_watch(struct conn *c)
 {
-	uint32_t wanted = EPOLLIN | (queue_length(&c->out) || c->state == CONNECTING ? EPOLLOUT : 0);
+	bool sends = queue_length(&c->out) || c->state == CONNECTING || c->state == FLOODING;
+	uint32_t wanted = EPOLLIN | (sends ? EPOLLOUT : 0);
 	struct epoll_event event = {.events = wanted, .data.ptr = c};
 
 	if (wanted != c->events && epoll_ctl(poller, EPOLL_CTL_MOD, c->fd, &event) == 0)
@@ -618,13 +668,15 @@ static void conn_advance(struct conn *c)
 {
 	if (c->state == HANDSHAKE && c->ssl && !conn_handshake(c))
 		return;
-	if (c->state == TALKING || c->state == HOLDING || c->state == STANDING) {
+	if (c->state >= TALKING) {
 		if (!conn_decrypt(c))
 			return;
 		if (c->state == TALKING && !conn_replies(c))
 			return;
 	}
 	conn_collect(c);
+	if (c->state == FLOODING && !conn_flood(c))
+		return;
 	if (!conn_flush(c))
 		return;
 	conn_watch(c);
@@ -687,7 +739,7 @@ static void conn_begin(void)
 	c->state = CONNECTING;
 	c->active = true;
 	count.active++;
-	c->started = now_ns();
+	c->born = c->started = now_ns();
 	c->deadline = c->started + opt.timeout * SECOND;
 	c->requested = c->answered = 0;
 	c->sent_bytes = 0;
@@ -766,6 +818,7 @@ static void print_report(uint64_t took)
 	print_text("cipher", count.cipher);
 	print_percentiles("handshake_us", &count.handshakes);
 	print_percentiles("reply_us", &count.replies);
+	print_percentiles("whole_us", &count.wholes);
 	printf("\"seconds\": %.3f, \"connections_per_second\": %.1f, \"requests_per_second\": %.1f, "
 	       "\"cpu_seconds\": %.3f, \"busy\": %.3f}\n",
 	       seconds, (double)count.ok / seconds, (double)count.requests_ok / seconds, cpu, cpu / seconds);
@@ -848,7 +901,7 @@ static bool run_over(uint64_t now, uint64_t limit)
 static void run_abandon(void)
 {
 	for (unsigned long i = 0; i < opt.parallel; i++)
-		if (slots[i].state == HOLDING || slots[i].state == STANDING)
+		if (slots[i].state >= HOLDING)
 			conn_finish(&slots[i]);
 		else if (slots[i].state != IDLE)
 			conn_fail(&slots[i], FAIL_UNFINISHED, "the time limit came first");
@@ -888,7 +941,7 @@ static uint64_t run(void)
 			asked = 0;
 			print_report(now - reported);
 			reported = now;
-			count.handshakes.count = count.replies.count = 0;
+			count.handshakes.count = count.replies.count = count.wholes.count = 0;
 		}
 	}
 	run_abandon();
@@ -980,6 +1033,7 @@ static void teardown(void)
 	free(turns);
 	free(count.handshakes.us);
 	free(count.replies.us);
+	free(count.wholes.us);
 	SSL_SESSION_free(newest);
 	SSL_CTX_free(context);
 	freeaddrinfo(target);
@@ -1001,6 +1055,7 @@ static const char usage[] =
 	"  --kill-percent N      break so many connections at a random byte of their handshake\n"
 	"  --drip                send one byte in a segment\n"
 	"  --plain               TCP without TLS\n"
+	"  --flood               each connection sends ACKs without pause; SIGTERM ends it\n"
 	"  --timeout S           for a connection (20) --time-limit S    for all (120)\n"
 	"  --seed N              of the random choices (1)\n";
 
@@ -1029,6 +1084,7 @@ static const struct setting settings[] = {
 	{"resume", .flag = &opt.resume},
 	{"drip", .flag = &opt.drip},
 	{"plain", .flag = &opt.plain},
+	{"flood", .flag = &opt.flood},
 };
 
 #define SETTINGS (sizeof(settings) / sizeof(*settings))

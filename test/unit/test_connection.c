@@ -36,6 +36,7 @@ static const char domains[] = BENCH_SERVERS
 
 static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
 
+static char long_text[16001]; /* one record */
 static struct ends e;
 static struct tls_options usual; /* as every test finds them */
 static long blocks_before;
@@ -484,6 +485,121 @@ static void key_updates_and_renegotiation(void **state)
 	assert_int_equal(ERR_GET_REASON(e.client.error), SSL_R_NO_RENEGOTIATION);
 }
 
+/* ---- turns */
+
+/* So much of what TEXT is, in records of their own. */
+static void say_often(const char *text, int count)
+{
+	for (int i = 0; i < count; i++)
+		assert_true(ends_say(&e.client, text));
+}
+
+static void open_with_buffer(unsigned size)
+{
+	open_to_server(NULL, TLS1_3_VERSION);
+	e.server.c.req.b_size = size;
+	assert_true(ends_shake(&e, NULL));
+}
+
+/* What a peer sends without pause comes in pieces, and none of it is lost. */
+static void a_turn_takes_what_a_plain_one_does(void **state)
+{
+	static const struct {
+		const char *text;
+		int count;
+	} floods[] = {{"a message in a record", 3000}, {long_text, 10}};
+	size_t sum, most, turns = 0;
+
+	for (size_t i = 0; i < sizeof(floods) / sizeof(floods[0]); i++) {
+		open_with_buffer(4000);
+		say_often(floods[i].text, floods[i].count);
+		for (sum = turns = 0, most = 4000; ends_step(&e.server); most = 1000) {
+			if (e.to_server.taken < e.to_server.used)
+				assert_true(e.server.message_size <= most);
+			sum += ends_forget(&e.server);
+			turns++;
+		}
+		assert_true(turns > 20);
+		assert_int_equal(sum, strlen(floods[i].text) * (size_t)floods[i].count);
+		ends_close(&e);
+	}
+}
+
+/* No event tells of what is inside OpenSSL, or here, when the socket is empty. */
+static void what_no_event_tells_of_is_not_left(void **state)
+{
+	open_with_buffer(1000);
+	assert_true(ends_say(&e.client, long_text));
+	for (int steps = 0; e.to_server.taken < e.to_server.used; steps++)
+		assert_true(ends_step(&e.server) && steps < 100);
+	assert_true(ends_got(&e.server, long_text));
+	assert_false(SSL_has_pending(ends_tls(&e.server)->ssl));
+	ends_close(&e);
+	open_with_buffer(1000);
+	e.server.piece = 200; /* in one call and the next */
+	say_often("a message in a record", 5);
+	assert_true(ends_step(&e.server));
+	assert_true(ends_forget(&e.server) > 0);
+}
+
+/* A host that hears of each event only once must read all. */
+static void a_host_that_is_told_once_reads_all(void **state)
+{
+	for (int i = 0; i < 2; i++) {
+		tcp_poll_method = i == 0 ? POLL_EPOLL_ET : POLL_SIGIO_RT;
+		open_with_buffer(1000);
+		say_often("a message in a record", 3000);
+		assert_true(ends_say(&e.client, long_text));
+		assert_true(ends_step(&e.server));
+		assert_int_equal(e.to_server.taken, e.to_server.used);
+		assert_int_equal(ends_forget(&e.server), 3000 * strlen("a message in a record") + strlen(long_text));
+		ends_close(&e);
+	}
+	tcp_poll_method = POLL_EPOLL_LT;
+}
+
+/* The host reads again for each frame of a WebSocket: all of that is one turn. */
+static void frames_are_one_turn(void **state)
+{
+	rd_conn_flags_t flags = 0;
+	int sum = 0;
+
+	open_with_buffer(4000);
+	e.server.c.type = PROTO_WSS;
+	say_often("a message in a record", 3000);
+	for (int i = 0; i < 1000; i++) {
+		int got = tls_server_read(&e.server.c, &flags);
+
+		assert_true(got >= 0);
+		e.server.c.req.pos -= got;
+		sum += got;
+	}
+	assert_true(sum <= 4000);
+	e.server.c.req.pos = e.server.c.req.buf;
+}
+
+static void change_key(int times)
+{
+	for (int i = 0; i < times; i++) {
+		assert_int_equal(SSL_key_update(e.client.ssl, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
+		assert_int_equal(SSL_do_handshake(e.client.ssl), 1);
+		ends_send(&e.client, "", 0);
+	}
+}
+
+static void records_without_data_count(void **state)
+{
+	int turns = 0;
+
+	open_with_buffer(16000);
+	change_key(800);
+	assert_true(ends_say(&e.client, "data"));
+	while (ends_step(&e.server))
+		turns++;
+	assert_true(ends_got(&e.server, "data"));
+	assert_true(turns > 800 * 256 / 16000);
+}
+
 /* ---- the end of a connection */
 
 /* The peer may still be answered when it has said that it will say no more. */
@@ -796,6 +912,11 @@ int main(void)
 		TEST(a_message_larger_than_the_buffer),
 		TEST(large_messages_both_ways),
 		TEST(key_updates_and_renegotiation),
+		TEST(a_turn_takes_what_a_plain_one_does),
+		TEST(what_no_event_tells_of_is_not_left),
+		TEST(a_host_that_is_told_once_reads_all),
+		TEST(frames_are_one_turn),
+		TEST(records_without_data_count),
 		TEST(a_peers_close_notify_is_answered),
 		TEST(our_close_notify_is_a_setting),
 		TEST(a_connection_is_closed_behind_what_waits),
@@ -816,6 +937,7 @@ int main(void)
 		return 1;
 	}
 	usual = *fake_host_options();
+	memset(long_text, 'x', sizeof(long_text) - 1);
 	warm_up();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
