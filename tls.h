@@ -737,6 +737,13 @@ struct tls_trust *tls_store_trust(struct tls_store *store, const char *ca_list, 
 int tls_store_use_pair(struct ssl_ctx_st *ctx, struct tls_chain *chain, struct tls_key *key,
                        const struct tls_origin from[2], struct tls_report *r);
 
+/*
+ * Warns of the revocation lists of TRUST, which came from the file CRL (NULL: none that count), that keep out everybody
+ * whom they are about: once, when TRUST has just been loaded. For a section that refuses peers.
+ */
+void tls_store_check_lists(struct tls_trust *trust, const char *crl, const struct tls_origin *from,
+                           struct tls_report *r);
+
 /* Makes CTX trust TRUST. */
 int tls_store_use_trust(struct ssl_ctx_st *ctx, struct tls_trust *trust);
 
@@ -808,6 +815,29 @@ struct X509_crl_st *tls_bundle_crl(struct tls_bundle *b);
 
 /* Returns 0; -1 when something could not be read, or there was nothing, which NAME calls (reported). */
 int tls_bundle_end(const struct tls_bundle *b, const char *name);
+
+/* ------------------------------------------------------------------ revocation lists: tls_crl.c -------- */
+
+/* Lists and where each is from, in shared memory. NULL is none. */
+struct tls_crls;
+
+/* Adds CRL, of which it keeps a reference, from LINE of PATH. Shared scope. Returns 0, -1 without memory. */
+int tls_crls_add(struct tls_crls **all, struct X509_crl_st *crl, const char *path, int line);
+
+/*
+ * Whether CRL lists only what has changed since another one. OpenSSL would take it for a full list, and let in whom
+ * only the full one names, so it must not get into a store.
+ */
+bool tls_crls_is_delta(const struct X509_crl_st *crl);
+
+/* Any process, any scope. */
+void tls_crls_free(struct tls_crls *all);
+
+/*
+ * Warns, for AT, of each authority in STORE all of whose certificates OpenSSL will refuse by the lists in it, which are
+ * of ALL: by file, line and reason; and of lists of kinds that it does not use. Shared scope, before STORE is used.
+ */
+void tls_crls_check(struct tls_crls *all, struct x509_store_st *store, const struct tls_place *at);
 
 /* ------------------------------------------------------------------ time: tls_clock.c ------------------ */
 

@@ -79,6 +79,8 @@ struct tls_trust {
 	STACK_OF(X509_NAME) *issuers; /* NULL: too many to be named */
 	struct tls_anchors *loading;  /* NULL when all are loaded */
 	struct remark *faults;        /* what is said only where peers are verified */
+	struct tls_crls *lists;
+	bool lists_checked; /* nothing is left to be said of them */
 };
 
 struct tls_store {
@@ -258,6 +260,7 @@ static void free_trust(struct tls_trust *trust)
 	sk_X509_NAME_pop_free(trust->issuers, X509_NAME_free);
 	tls_anchors_free(trust->loading);
 	free_remarks(trust->faults);
+	tls_crls_free(trust->lists);
 }
 
 /* Lets go of ITEM; the last one frees it. */
@@ -804,22 +807,6 @@ static int note_issuer(struct tls_trust *trust, const X509 *x)
 	return -1;
 }
 
-static void warn_of_age(const X509_CRL *crl, const struct tls_place *at)
-{
-	const ASN1_TIME *end = X509_CRL_get0_nextUpdate(crl);
-	char issuer[256] = "";
-
-	if (end == NULL || X509_cmp_current_time(end) > 0)
-		return;
-	if (X509_NAME_oneline(X509_CRL_get_issuer(crl), issuer, sizeof(issuer)) == NULL)
-		snprintf(issuer, sizeof(issuer), "an unreadable name");
-	tls_report_add(
-		at->report, TLS_WARNING, at->from->file, at->from->line, at->from->setting,
-		"%s: the list of %s has expired: every certificate of that authority is refused until a current "
-		"list is loaded",
-		at->path, issuer);
-}
-
 static int add_anchors(struct tls_trust *trust, struct tls_bundle *b)
 {
 	X509 *x;
@@ -841,10 +828,10 @@ static int add_crls(struct tls_trust *trust, struct tls_bundle *b)
 	X509_CRL *crl;
 
 	while ((crl = tls_bundle_crl(b)) != NULL) {
-		int added = X509_STORE_add_crl(trust->anchors, crl);
+		int added = tls_crls_add(&trust->lists, crl, b->at.path, b->line) == 0;
 
-		warn_of_age(crl, &b->at);
-
+		if (added == 1 && !tls_crls_is_delta(crl))
+			added = X509_STORE_add_crl(trust->anchors, crl);
 		X509_CRL_free(crl);
 		if (added != 1)
 			return -1;
@@ -967,6 +954,17 @@ struct tls_trust *tls_store_trust(struct tls_store *store, const char *ca_list, 
 	struct files files = {.main = ca_list, .folder = ca_path, .crl = crl};
 
 	return (struct tls_trust *)get_item(store, TRUST, sizeof(struct tls_trust), &files, load_trust, from, r);
+}
+
+void tls_store_check_lists(struct tls_trust *trust, const char *crl, const struct tls_origin *from,
+                           struct tls_report *r)
+{
+	struct tls_place at = {.path = crl, .from = from, .report = r};
+
+	if (trust->lists_checked || crl == NULL || atomic_load(&trust->item.refs) > 1) /* others use it already */
+		return;
+	trust->lists_checked = true;
+	tls_crls_check(trust->lists, trust->anchors, &at);
 }
 
 int tls_store_use_trust(SSL_CTX *ctx, struct tls_trust *trust)

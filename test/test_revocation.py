@@ -8,11 +8,12 @@ import re
 import ssl
 
 import pytest
-from cryptography.hazmat.primitives import hashes
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 import sip
-from certs import DAY, NOW, der
+from certs import DAY, NOW, der, name
 from host import relay_script, wait_for
 from peers import Client, Closed, Peer, UdpClient, client_context, connect, server_context, warm
 
@@ -267,6 +268,134 @@ def test_list_of_another_authority(site, certs):
     failed, port = site.fails(client_context(pair=certs.client_good))
     assert failed
     site.host.wait_log(rf"TLS handshake failed: peer 127\.0\.0\.1:{port}, .*unable to get certificate CRL")
+
+
+# What is in crl.pem, piece by piece; and what a warning says of it, None: everybody good gets in, and there is no warning.
+OTHER_POINT = x509.IssuingDistributionPoint([x509.UniformResourceIdentifier("http://example.test/1.crl")], None, False, False, None, False,
+                                            False)
+
+
+def kind_of_list(**values):
+    """An issuing distribution point without a place."""
+    wanted = {"full_name": None, "relative_name": None, "only_contains_user_certs": False, "only_contains_ca_certs": False,
+              "only_some_reasons": None, "indirect_crl": False, "only_contains_attribute_certs": False, **values}
+    return x509.IssuingDistributionPoint(**wanted)
+
+
+PIECES = {  # of the root, unless "by" names another pair of Lists
+    "current": {}, "expired": {"since": -9, "until": -2}, "future": {"since": 2, "until": 9}, "older": {"since": -5},
+    "of another key": {"by": "twin"}, "of another key, named": {"by": "twin", "key_id": True}, "of this key, named": {"key_id": True},
+    "older of another key": {"by": "twin", "since": -5},
+    "delta": {"extensions": [(x509.DeltaCRLIndicator(1), True)]},
+    "indirect": {"extensions": [(kind_of_list(indirect_crl=True), True)]},
+    "for users": {"extensions": [(kind_of_list(only_contains_user_certs=True), True)]},
+    "for authorities": {"extensions": [(kind_of_list(only_contains_ca_certs=True), True)]},
+    "for a reason": {"extensions": [(kind_of_list(only_some_reasons=frozenset([x509.ReasonFlags.key_compromise])), True)]},
+    "for its point": {"extensions": [(OTHER_POINT, True)]},
+    "strange": {"extensions": [(x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.55555.2"), b"\x05\0"), True)]},
+    "of another authority": {"by": "other"}, "of nobody, expired": {"by": "nobody", "since": -9, "until": -2},
+}
+COMBINATIONS = {
+    "current": None, "expired": "it has expired", "future": "it is not valid yet", "expired, current": None, "current, expired": None,
+    "future, current": None, "future, expired": "it has expired|it is not valid yet", "older, current": None,
+    "of another key": "it is not signed by the key", "of another key, current": "it is not signed by the key",
+    "current, older of another key": None, "of another key; named": "it is for another key of that name",
+    "of another key; named, current": None, "of another key; named, of this key; named": None,
+    "of another key, of this key; named": "it is not signed by the key",
+    "delta": "it is a delta list", "delta, current": None, "indirect": "it is an indirect list", "indirect, current": None,
+    "for users": "it is for a part", "for authorities": "it is for a part", "for users, for authorities": None,
+    "for a reason": "it is for some reasons", "for its point": "it is for a part", "for its point, current": None, "strange": "critical extension", "strange, current": None,
+    "of another authority": "every certificate of such an authority is refused",
+}
+
+
+def piece(certs, twin, by="ca", since=-2, until=30, key_id=False, extensions=()):
+    """A list as PEM."""
+    pair = {"twin": twin, "other": certs.other_ca, "ca": certs.ca, "nobody": certs.pair("nobody", name("Nobody"), ca=True)}[by]
+    builder = (x509.CertificateRevocationListBuilder().issuer_name(pair.x509.subject).last_update(NOW + since * DAY)
+               .next_update(NOW + until * DAY))
+    if key_id:
+        builder = builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(pair.private.public_key()), False)
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical)
+    return builder.sign(pair.private, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
+
+@pytest.fixture(scope="module")
+def twin(certs):
+    """An authority with the root's name and a key of its own."""
+    return certs.pair("twin", certs.ca.x509.subject, ca=True)
+
+
+def list_warnings(host):
+    """What tls.check says of crl.pem."""
+    return [p["text"] for p in host.rpc("tls.check")["problems"] if ": crl: " in p["text"]]
+
+
+@pytest.mark.parametrize("case", COMBINATIONS)
+def test_warning_is_the_truth(site, certs, twin, case):
+    """A good client is refused exactly where tls.check warns: once, with file, issuer and reason."""
+    names = [name_.replace(";", ",") for name_ in case.split(", ")]
+    site.host.write("crl.pem", "".join(piece(certs, twin, **PIECES[n]) for n in names))
+    said, words = [line for line in list_warnings(site.host) if " has no effect" not in line], COMBINATIONS[case]
+    site.host.rpc("tls.reload")
+    refused = site.fails(client_context(pair=certs.client_good))[0]
+    assert refused == (words is not None), f"refused: {refused}; said: {said}"
+    assert len(said) == (words is not None), said
+    if words:
+        assert re.search(rf"tls\.cfg:\d+: crl: \S+/crl\.pem(?::\d+)?: .*/O=Example/CN=Test Root.*(?:{words})", said[0]), said
+
+
+@pytest.mark.parametrize("kind", ["delta", "indirect", "for a reason"])
+def test_list_that_is_not_used(site, certs, twin, kind):
+    """Beside a full one it keeps nobody out, nor does it let anybody in whom only the full one names; a warning says so."""
+    full = crl(certs.ca, [certs.client_revoked])
+    for text in (full + piece(certs, twin, **PIECES[kind]), piece(certs, twin, **{**PIECES[kind], "since": -1}) + full):
+        site.host.write("crl.pem", text)
+        said = list_warnings(site.host)
+        assert len(said) == 1 and "the list of /O=Example/CN=Test Root has no effect: it is" in said[0], said
+        site.host.rpc("tls.reload")
+        assert site.fails(client_context(pair=certs.client_revoked))[0] and not site.fails(client_context(pair=certs.client_good))[0]
+
+
+def test_line_of_the_list(site, certs, twin):
+    """Of several lists the one in the way is named by its line."""
+    first = piece(certs, twin, **PIECES["of another authority"])
+    site.host.write("crl.pem", first + "# the root's\n" + piece(certs, twin, **PIECES["expired"]))
+    assert f"crl.pem:{len(first.splitlines()) + 2}: the list of /O=Example/CN=Test Root keeps" in list_warnings(site.host)[0]
+
+
+def test_list_of_an_intermediate_authority(site, certs, twin):
+    """Peers send its certificate along: of its list only the time is known."""
+    current, expired = piece(certs, twin), piece(certs, twin, **PIECES["of nobody, expired"])
+    site.host.write("crl.pem", current + expired)
+    said = list_warnings(site.host)
+    assert len(said) == 1 and "the list of /CN=Nobody keeps every certificate of that authority out: it has expired" in said[0], said
+    site.host.write("crl.pem", current + expired + piece(certs, twin, by="nobody"))
+    assert list_warnings(site.host) == []
+
+
+def test_authorities_without_lists(site, certs, twin):
+    """All of them in one warning, and none about one that has expired itself."""
+    authorities = [certs.pair(f"more-{i}", name(f"More {i}"), ca=True) for i in range(3)]
+    authorities.append(certs.pair("more-old", name("More Old"), ca=True, start=NOW - 9 * DAY, end=NOW - DAY))
+    text = "".join(open(p.cert, encoding="ascii").read() for p in [certs.ca, *authorities])  # pylint: disable=consider-using-with
+    config = site.host.tls_cfg.replace(certs.ca.cert, site.host.write("authorities.pem", text))
+    site.host.write("tls.cfg", config)
+    site.host.write("crl.pem", piece(certs, twin))
+    said = list_warnings(site.host)
+    site.host.write("tls.cfg", site.host.tls_cfg)
+    assert len(said) == 1 and re.search(r"there is no list of /CN=More \d, nor of 2 more that are trusted: ", said[0]), said
+
+
+def test_nobody_is_refused_who_is_not_asked(site):
+    """A section that verifies nobody, or takes everything, has no warning."""
+    config = site.host.tls_cfg
+    site.lists(until=NOW - DAY)
+    site.host.write("tls.cfg", re.sub("(verify|require)_certificate = yes", r"\1_certificate = no", config))
+    said = list_warnings(site.host)
+    site.host.write("tls.cfg", config)
+    assert said == [] and len(list_warnings(site.host)) == 1
 
 
 def bad_lists(certs):
