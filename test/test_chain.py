@@ -150,6 +150,7 @@ class Site:
             x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, x509.UniformResourceIdentifier(WHERE))])
         self.root, self.middle, self.other = certs.ca, certs.intermediate, certs.other_ca
         self.leaf = certs.pair("public-leaf", name("public.example.test"), self.middle, extensions=[published])
+        self.own = certs.pair("own-authority", name("own.example.test"), extensions=[published])
         self.quiet = certs.pair("quiet-leaf", name("quiet.example.test"), self.middle)
         self.below_root = certs.pair("published-below-root", name("below.example.test"), self.root, extensions=[published])
         crossed = certs.issue(self.middle.x509.subject, self.middle.private, self.other, ca=True)
@@ -175,6 +176,7 @@ CHAINS = {
     "whole": ("leaf middle", []),
     "whole with root": ("leaf middle root", []),
     "private, below its root": ("below_root", []),  # the client's ca_list has that
+    "its own authority, as Debian's package makes one": ("own", []),
     "nothing tells that one is missing": ("quiet", []),
     "signed twice over": ("leaf middle crossed", []),
     "signed twice over, the other way round": ("leaf crossed middle", []),
