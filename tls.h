@@ -964,6 +964,12 @@ const char *tls_names_list(const struct x509_st *x, char *out, size_t size);
 bool tls_verify_peer_is_verified(const struct ssl_st *ssl);
 
 /*
+ * Whether SSL's handshake has just failed, by the newest error in the queue, because the peer shows more
+ * certificates than it may: then that error says by which setting. The process that took the step.
+ */
+bool tls_verify_too_long(struct ssl_st *ssl);
+
+/*
  * OpenSSL's callbacks for the certificates of a chain, in the process that goes on with the handshake. The
  * first leaves a refusal as it is and says in the error queue what was wrong with whose certificate; the
  * second accepts all.

@@ -118,6 +118,20 @@ static inline void tls_compat_compress_certificates(SSL_CTX *ctx)
 #endif
 }
 
+/* Whether the message at which SSL's handshake stands is the one with the peer's certificates, compressed or not. */
+static inline bool tls_compat_reads_certificates(const SSL *ssl)
+{
+	switch (SSL_get_state(ssl)) {
+	case TLS_ST_CR_CERT:
+	case TLS_ST_SR_CERT: return true;
+#if OPENSSL_VERSION_NUMBER >= 0x30200000L
+	case TLS_ST_CR_COMP_CERT:
+	case TLS_ST_SR_COMP_CERT: return true;
+#endif
+	default: return false;
+	}
+}
+
 /* The host's main program has it, but no header. */
 extern int config_check __attribute__((weak));
 

@@ -96,6 +96,8 @@ static void log_crypto_failure(const struct tls_connection *t, const char *what)
 	char reason[2 * REASON_SIZE];
 	enum tls_stat why = tls_stats_failure_reason(ERR_peek_last_error(), SSL_get_verify_result(t->ssl));
 
+	if (tls_verify_too_long(t->ssl))
+		why = TLS_STAT_FAILED_CERTIFICATE;
 	tls_init_errors(reason, sizeof(reason));
 	log_failure(t, why, what, reason);
 }

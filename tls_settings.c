@@ -112,7 +112,7 @@ const struct tls_setting tls_settings_table[] = {
 	{MODULE(max_handshakes_per_address, TLS_INT, TLS_AT_RUNTIME), RUN(max_handshakes_per_address),
 	 NUMBER(0, 0, INT32_MAX),
 	 .meaning = "handshakes of clients in progress from one address (IPv6: one /64); 0: no limit"},
-	{MODULE(max_certificate_chain, TLS_INT, 0), NUMBER(102400, 1024, 16777215), .unit = "bytes",
+	{MODULE(max_certificate_chain, TLS_INT, 0), NUMBER(16384, 1024, 16777215), .unit = "bytes",
 	 .meaning = "certificates that a peer may show, all together; each costs the server time before it knows the peer"},
 	{MODULE(reload_on_change, TLS_INT, 0), NUMBER(0, 0, SECONDS_MAX), .unit = "s",
 	 .meaning = "how often to look for changed files, and reload then; 0: only on request"},

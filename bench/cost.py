@@ -66,8 +66,8 @@ def kinds(certs):
     for version in ("1.2", "1.3"):
         for name in ("client_good", "client_wrong_ca", "client_deep", "client_huge"):
             found[f"certificate, TLS {version}: {name}"] = shower(getattr(certs, name), version)
-        found[f"certificate, TLS {version}: 100 KB of authorities"] = shower(crowded_chain(certs, 98000), version)
-        found[f"certificate, TLS {version}: ten authorities with RSA keys of 16,384 bits"] = shower(costly_chain(certs), version)
+        found[f"certificate, TLS {version}: 16 KB of authorities"] = shower(crowded_chain(certs, 16000), version)
+        found[f"certificate, TLS {version}: three authorities with RSA keys of 16,384 bits"] = shower(costly_chain(certs, 3), version)
     return found
 
 

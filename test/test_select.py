@@ -209,7 +209,7 @@ def test_big_certificate(start_host, certs, version):
 def test_big_server_certificate(start_host, certs, version):
     """The same with 95 KB in the certificate of a server that the host connects to."""
     pair = big_server(certs)
-    host = start_host(modparams=params(certs), modules=["tm.so"], pkg_mb=32, shm_mb=128,
+    host = start_host(modparams=params(certs, max_certificate_chain=102400), modules=["tm.so"], pkg_mb=32, shm_mb=128,
                       script='request_route {\n$ru = $hdr(X-Target);\nt_on_reply("R");\nt_relay();\nexit;\n}\n'
                              "onreply_route[R] {\n" + digests("append_hf") + "}\n")
     with Peer(server_context(pair, version)) as to, UdpClient(host.port(UDP)) as client:

@@ -174,7 +174,7 @@ static const struct known {
 	{"handshake_timeout", NULL, "handshake_timeout", TLS_INT, LIVE, "120"},
 	{"connection_timeout", NULL, "connection_timeout", TLS_INT, LIVE, "600"},
 	{"max_handshakes_per_address", NULL, "max_handshakes_per_address", TLS_INT, LIVE, "0"},
-	{"max_certificate_chain", NULL, NULL, TLS_INT, M, "102400"},
+	{"max_certificate_chain", NULL, NULL, TLS_INT, M, "16384"},
 	{"reload_on_change", NULL, NULL, TLS_INT, M, "0"},
 	{"low_mem_threshold1", NULL, "low_mem_threshold1", TLS_INT, LIVE, "-1"},
 	{"low_mem_threshold2", NULL, "low_mem_threshold2", TLS_INT, LIVE, "-1"},
