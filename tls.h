@@ -1376,8 +1376,9 @@ struct tls_connection {
 	bool close_after_queue; /* the sender wants the connection closed behind data that still waits */
 	bool
 		peer_closed; /* its close_notify has come: RFC 8446 section 6.1 lets us go on sending, and asks for ours */
-	bool eof_after_input;          /* the peer has closed, but not all that came before is delivered */
-	bool greedy;                   /* had more for us than its last turn took */
+	bool eof_after_input; /* the peer has closed, but not all that came before is delivered */
+	bool greedy;          /* had more for us than its last turn took */
+	bool heard; /* the peer has taken our part of the handshake: nothing it says now is about that */
 	struct tls_queue queue;        /* cleartext out */
 	long memory;                   /* shared bytes that belong to it */
 	unsigned held;                 /* bytes in the host's buffer when the last read ended */

@@ -73,7 +73,7 @@ static void count_failure(const struct tls_connection *t, enum tls_stat why)
 {
 	bool handshake = why >= TLS_STAT_FAILED_FIRST && why <= TLS_STAT_FAILED_LAST;
 
-	tls_stats_add(handshake && t->phase == TLS_PHASE_ESTABLISHED ? TLS_STAT_BROKEN : why, 1);
+	tls_stats_add(handshake && t->phase == TLS_PHASE_ESTABLISHED && t->heard ? TLS_STAT_BROKEN : why, 1);
 }
 
 /*
@@ -501,11 +501,21 @@ static void drop_sent_chain(SSL *ssl)
 	tls_mem_leave();
 }
 
+/*
+ * Whether our part of the handshake is its last one, so that the peer's verdict on it comes later, if it comes at
+ * all: on our certificate in TLS 1.3, on our Finished when a session of TLS 1.2 is resumed.
+ */
+static bool speaks_last(const struct tls_connection *t)
+{
+	return t->role == TLS_CLIENT && (SSL_version(t->ssl) >= TLS1_3_VERSION || SSL_session_reused(t->ssl));
+}
+
 static void established(struct tcp_connection *c, struct tls_connection *t)
 {
 	struct peer_name peer;
 
 	drop_sent_chain(t->ssl);
+	t->heard = !speaks_last(t);
 	t->phase = TLS_PHASE_ESTABLISHED;
 	tls_mem_insist(true);
 	t->deadline_set = false;
@@ -578,6 +588,9 @@ static void note_break(struct tls_connection *t)
 {
 	if (t->phase == TLS_PHASE_HANDSHAKE)
 		log_failure(t, TLS_STAT_FAILED_PEER_CLOSED, "handshake", "the connection broke");
+	else if (t->phase == TLS_PHASE_ESTABLISHED && !t->heard)
+		log_failure(t, TLS_STAT_FAILED_PEER_CLOSED, "handshake",
+		            "the connection broke before the peer had answered our last message");
 	else if (t->phase == TLS_PHASE_ESTABLISHED)
 		tls_stats_add(TLS_STAT_BROKEN, 1);
 	t->phase = TLS_PHASE_CLOSED;
@@ -641,7 +654,7 @@ static int read_cleartext(struct tcp_connection *c, struct tls_connection *t, bo
 	if (room > share)
 		room = share;
 	while (t->phase == TLS_PHASE_ESTABLISHED && !t->peer_closed) {
-		size_t got;
+		size_t got, before = t->io->in_taken;
 
 		*full = room == 0;
 		if (*full)
@@ -651,15 +664,17 @@ static int read_cleartext(struct tcp_connection *c, struct tls_connection *t, bo
 			req->pos += got;
 			room -= got;
 			total += (int)got;
+			t->heard = true;
 			break;
 		case TLS_STEP_WANTS_INPUT:
+			t->heard |= t->io->in_taken > before && SSL_has_pending(t->ssl) == 0;
 			if (t->io->in_taken == t->io->in_size)
 				return total;
 			room -= room < EMPTY_COST ? room : EMPTY_COST;
 			break;
-		case TLS_STEP_CLOSED: t->peer_closed = true; return total;
+		case TLS_STEP_CLOSED: t->peer_closed = t->heard = true; return total;
 		case TLS_STEP_FAILED:
-			log_crypto_failure(t, "reading");
+			log_crypto_failure(t, t->heard ? "reading" : "handshake");
 			t->phase = TLS_PHASE_CLOSED;
 			return -1;
 		}
@@ -715,13 +730,19 @@ static void set_read_flags(struct tcp_connection *c, struct tls_connection *t, b
 	}
 }
 
-/* The peer has gone in the middle of its handshake: that is worth a line, a port scan is not. */
+/*
+ * The peer has gone in the middle of its handshake, or instead of an answer to our last message of it: that is
+ * worth a line, a port scan is not.
+ */
 static void note_early_end(const struct tcp_connection *c, struct tls_connection *t)
 {
-	if (c->state != S_CONN_EOF || t->phase != TLS_PHASE_HANDSHAKE)
+	bool unheard = t->phase == TLS_PHASE_ESTABLISHED && !t->heard;
+
+	if (c->state != S_CONN_EOF || (t->phase != TLS_PHASE_HANDSHAKE && !unheard))
 		return;
 	log_failure(t, TLS_STAT_FAILED_PEER_CLOSED, "handshake",
-	            "the peer closed the connection before it was finished");
+	            unheard ? "the peer closed the connection before it had answered our last message"
+	                    : "the peer closed the connection before it was finished");
 	t->phase = TLS_PHASE_CLOSED;
 }
 

@@ -269,6 +269,20 @@ def test_failure_of_our_own_client(host, certs):
         change.wait(failed_bad_data=1, handshakes_failed=1, handshakes_connected=0)
 
 
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_peer_that_wants_a_certificate(host, certs, version):
+    """In TLS 1.3 its verdict comes when our side of the handshake is done and the message is sent: it is the same failure."""
+    context = server_context(certs.server_ec, version=version, ca=certs.ca.cert)
+    with Change(host) as change, Peer(context) as peer, UdpClient(host.port(UDP)) as client:
+        since = len(host.log())
+        client.send(headers=[f"X-Target: sip:127.0.0.1:{peer.port};transport=tls"])
+        found = change.wait(**{"failed_own_certificate" if version == "1.3" else "failed_alert": 1,
+                               "handshakes_failed": 1, "connections_broken": 0})
+        assert not peer.requests
+        host.wait_log(rf"TLS handshake failed: peer 127.0.0.1:{peer.port}, domain client:default: .*alert", since=since)
+    assert len([name for name in found if name.startswith("failed_")]) == 1, "counted once, as one reason"
+
+
 def test_broken_afterwards(host):
     """Bytes that are no record, after the handshake: no handshake has failed."""
     with Change(host) as change, connect(host.port()) as client:

@@ -660,6 +660,87 @@ static void nothing_is_sent_after_a_failure(void **state)
 	assert_true(ERR_GET_REASON(e.client.error) == SSL_R_SSLV3_ALERT_BAD_RECORD_MAC);
 }
 
+/* ---- refused behind our Finished */
+
+/* An outgoing connection, up to our Finished, to a server that does not know our certificate's authority. */
+static void open_to_demanding(int version)
+{
+	SSL_CTX *ctx = other("server", version);
+
+	SSL_CTX_set_cert_store(ctx, X509_STORE_new());
+	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+	assert_true(ends_open(&e, ctx, NULL));
+	SSL_CTX_free(ctx);
+	assert_true(ends_say(&e.client, "question"));
+	while (!ends_established(&e.client) && ends_run_some(&e, 1) == 1)
+		;
+}
+
+static long broken(void)
+{
+	return fake_host_counter("connections_broken");
+}
+
+static void a_refusal_behind_our_finished(void **state)
+{
+	long failed = fake_host_counter("failed_own_certificate"), before = broken();
+
+	open_to_demanding(TLS1_3_VERSION);
+	assert_true(ends_established(&e.client));
+	ends_run(&e);
+	assert_true(e.client.failed);
+	assert_true(logged("TLS handshake failed") && logged("unknown ca"));
+	assert_false(logged("TLS reading failed"));
+	assert_int_equal(fake_host_counter("failed_own_certificate"), failed + 1);
+	assert_int_equal(broken(), before);
+}
+
+static void an_end_behind_our_finished(void **state)
+{
+	static const char *const lines[] = {"closed the connection before it had answered",
+	                                    "broke before the peer had answered"};
+	long failed, before = broken();
+
+	for (int i = 0; i < 2; i++) {
+		failed = fake_host_counter("failed_peer_closed");
+		open_to_demanding(TLS1_3_VERSION);
+		assert_true(ends_established(&e.client));
+		e.to_client.closed = i == 0;
+		e.to_client.broken = i == 1;
+		ends_step(&e.client);
+		assert_true(logged("TLS handshake failed") && logged(lines[i]));
+		assert_int_equal(fake_host_counter("failed_peer_closed"), failed + 1);
+		ends_close(&e);
+		fake_host_clear();
+	}
+	assert_int_equal(broken(), before);
+}
+
+/* Once the peer has taken it, by a ticket or an answer, its end is an end like others. */
+static void an_end_behind_an_answer(void **state)
+{
+	long before = broken();
+
+	for (int i = 0; i < 4; i++) {
+		open_to_client(versions[i / 2]);
+		assert_true(ends_shake(&e, "question"));
+		ends_forget(&e.server);
+		if (i % 2 == 0)
+			both_talk();
+		e.to_client.closed = true;
+		ends_run(&e);
+		assert_false(logged("failed"));
+		ends_close(&e);
+		open_to_client(versions[i / 2]);
+		assert_true(ends_shake(&e, "question"));
+		e.to_client.broken = true;
+		ends_step(&e.client);
+		assert_int_equal(broken(), ++before);
+		assert_false(logged("TLS handshake failed"));
+		ends_close(&e);
+	}
+}
+
 /* ---- limits */
 
 static void what_waits_is_limited(void **state)
@@ -921,6 +1002,9 @@ int main(void)
 		TEST(our_close_notify_is_a_setting),
 		TEST(a_connection_is_closed_behind_what_waits),
 		TEST(nothing_is_sent_after_a_failure),
+		TEST(a_refusal_behind_our_finished),
+		TEST(an_end_behind_our_finished),
+		TEST(an_end_behind_an_answer),
 		TEST(what_waits_is_limited),
 		TEST(a_handshake_has_a_deadline),
 		TEST(a_message_has_a_deadline),
