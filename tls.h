@@ -737,13 +737,6 @@ struct tls_trust *tls_store_trust(struct tls_store *store, const char *ca_list, 
 int tls_store_use_pair(struct ssl_ctx_st *ctx, struct tls_chain *chain, struct tls_key *key,
                        const struct tls_origin from[2], struct tls_report *r);
 
-/*
- * Warns of the revocation lists of TRUST, which came from the file CRL (NULL: none that count), that keep out everybody
- * whom they are about: once, when TRUST has just been loaded. For a section that refuses peers.
- */
-void tls_store_check_lists(struct tls_trust *trust, const char *crl, const struct tls_origin *from,
-                           struct tls_report *r);
-
 /* Makes CTX trust TRUST. */
 int tls_store_use_trust(struct ssl_ctx_st *ctx, struct tls_trust *trust);
 
@@ -771,8 +764,12 @@ const struct tls_chain_file *tls_chain_file(const struct tls_chain *chain);
 /* Still the trust's. */
 struct x509_store_st *tls_trust_anchors(const struct tls_trust *trust);
 
-/* Says which of TRUST anchor nothing, for somebody who verifies peers by it; FROM as for tls_store_trust(). */
-void tls_trust_say(const struct tls_trust *trust, const struct tls_origin from[3], struct tls_report *r);
+/*
+ * Says which of TRUST anchor nothing, and which revocation lists of CRL (NULL: none count) keep everybody out, for
+ * somebody who verifies peers by it; FROM as for tls_store_trust(). Shared scope.
+ */
+void tls_trust_say(const struct tls_trust *trust, const char *crl, const struct tls_origin from[3],
+                   struct tls_report *r);
 
 /* ------------------------------------------------------------------ what a PEM file holds: tls_bundle.c */
 
@@ -835,7 +832,8 @@ void tls_crls_free(struct tls_crls *all);
 
 /*
  * Warns, for AT, of each authority in STORE all of whose certificates OpenSSL will refuse by the lists in it, which are
- * of ALL: by file, line and reason; and of lists of kinds that it does not use. Shared scope, before STORE is used.
+ * of ALL: by file, line and reason; and of lists of kinds that it does not use. Shared scope; one process at a
+ * time, while others may use STORE.
  */
 void tls_crls_check(struct tls_crls *all, struct x509_store_st *store, const struct tls_place *at);
 

@@ -492,7 +492,7 @@ static void check_domain(struct audit *audit, const struct tls_domain *d, const 
 	}
 	if (d->trust != NULL && d->verify_mode != SSL_VERIFY_NONE && !d->accept_any &&
 	    is_new(audit, d->trust, &marks[TOLD]))
-		tls_trust_say(d->trust, from, audit->report);
+		tls_trust_say(d->trust, s->settings.crl, from, audit->report);
 }
 
 void tls_chains_check(const struct tls_domain *domains, int count, const struct tls_config *cfg,

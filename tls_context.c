@@ -197,8 +197,6 @@ static int load_trust(const struct builder *b, struct tls_domain *d)
 	if (s->ca_list == NULL && s->ca_path == NULL && s->crl == NULL)
 		return 0;
 	d->trust = tls_store_trust(b->store, s->ca_list, s->ca_path, s->crl, from, b->r);
-	if (d->trust != NULL && d->verify_mode != SSL_VERIFY_NONE && !d->accept_any)
-		tls_store_check_lists(d->trust, s->crl, &from[2], b->r);
 	return d->trust != NULL ? 0 : -1;
 }
 

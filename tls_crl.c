@@ -19,7 +19,7 @@ struct tls_crls {
 	struct tls_crls *next;
 	X509_CRL *crl;
 	int line;
-	bool told; /* of what is wrong with it */
+	bool told; /* in this check */
 	char path[];
 };
 
@@ -310,17 +310,11 @@ static void check_authority(struct tls_crls *all, X509_STORE *store, X509 *x, st
 		m->first = X509_get_subject_name(x);
 }
 
-/* Whether STORE has an authority of that NAME. */
-static bool is_trusted(X509_STORE *store, const X509_NAME *name)
+static bool is_trusted(const STACK_OF(X509) *authorities, const X509_NAME *name)
 {
-	STACK_OF(X509_OBJECT) *objects = X509_STORE_get0_objects(store);
-
-	for (int i = 0; i < sk_X509_OBJECT_num(objects); i++) {
-		const X509 *x = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
-
-		if (x != NULL && X509_NAME_cmp(X509_get_subject_name(x), name) == 0)
+	for (int i = 0; i < sk_X509_num(authorities); i++)
+		if (X509_NAME_cmp(X509_get_subject_name(sk_X509_value(authorities, i)), name) == 0)
 			return true;
-	}
 	return false;
 }
 
@@ -337,13 +331,13 @@ static bool has_good(const struct tls_crls *all, const X509_NAME *name)
 /*
  * The authority of LIST is one between, which peers send along: of its list only the time and the kind are known.
  */
-static void check_stranger(struct tls_crls *all, struct tls_crls *list, X509_STORE *store,
+static void check_stranger(struct tls_crls *all, struct tls_crls *list, const STACK_OF(X509) *authorities,
                            const struct tls_place *at)
 {
 	const X509_NAME *name = X509_CRL_get_issuer(list->crl);
 	int error = X509_V_ERR_UNABLE_TO_GET_CRL;
 
-	if (find_list(all, NULL, name) != list || is_trusted(store, name) || has_good(all, name))
+	if (find_list(all, NULL, name) != list || is_trusted(authorities, name) || has_good(all, name))
 		return;
 	if (unused_because(list->crl) == NULL)
 		error = X509_cmp_current_time(X509_CRL_get0_lastUpdate(list->crl)) < 0 ? X509_V_ERR_CRL_HAS_EXPIRED
@@ -353,18 +347,17 @@ static void check_stranger(struct tls_crls *all, struct tls_crls *list, X509_STO
 
 void tls_crls_check(struct tls_crls *all, X509_STORE *store, const struct tls_place *at)
 {
-	STACK_OF(X509_OBJECT) *objects = X509_STORE_get0_objects(store);
+	STACK_OF(X509) *authorities = X509_STORE_get1_all_certs(store);
 	struct missing m = {0};
 
-	for (int i = 0; i < sk_X509_OBJECT_num(objects); i++) {
-		X509 *x = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
-
-		if (x != NULL)
-			check_authority(all, store, x, &m, at);
-	}
-	say_missing(&m, at);
 	for (struct tls_crls *list = all; list != NULL; list = list->next)
-		check_stranger(all, list, store, at);
+		list->told = false;
+	for (int i = 0; i < sk_X509_num(authorities); i++)
+		check_authority(all, store, sk_X509_value(authorities, i), &m, at);
+	say_missing(&m, at);
+	for (struct tls_crls *list = all; list != NULL && authorities != NULL; list = list->next)
+		check_stranger(all, list, authorities, at);
 	for (struct tls_crls *list = all; list != NULL; list = list->next)
 		say_unused(list, at);
+	sk_X509_pop_free(authorities, X509_free);
 }

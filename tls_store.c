@@ -80,7 +80,6 @@ struct tls_trust {
 	struct tls_anchors *loading;  /* NULL when all are loaded */
 	struct remark *faults;        /* what is said only where peers are verified */
 	struct tls_crls *lists;
-	bool lists_checked; /* nothing is left to be said of them */
 };
 
 struct tls_store {
@@ -943,9 +942,14 @@ X509_STORE *tls_trust_anchors(const struct tls_trust *trust)
 	return trust->anchors;
 }
 
-void tls_trust_say(const struct tls_trust *trust, const struct tls_origin from[3], struct tls_report *r)
+void tls_trust_say(const struct tls_trust *trust, const char *crl, const struct tls_origin from[3],
+                   struct tls_report *r)
 {
+	struct tls_place at = {.path = crl, .from = &from[2], .report = r};
+
 	say_remarks(trust->faults, from, r);
+	if (crl != NULL)
+		tls_crls_check(trust->lists, trust->anchors, &at);
 }
 
 struct tls_trust *tls_store_trust(struct tls_store *store, const char *ca_list, const char *ca_path,
@@ -954,17 +958,6 @@ struct tls_trust *tls_store_trust(struct tls_store *store, const char *ca_list, 
 	struct files files = {.main = ca_list, .folder = ca_path, .crl = crl};
 
 	return (struct tls_trust *)get_item(store, TRUST, sizeof(struct tls_trust), &files, load_trust, from, r);
-}
-
-void tls_store_check_lists(struct tls_trust *trust, const char *crl, const struct tls_origin *from,
-                           struct tls_report *r)
-{
-	struct tls_place at = {.path = crl, .from = from, .report = r};
-
-	if (trust->lists_checked || crl == NULL || atomic_load(&trust->item.refs) > 1) /* others use it already */
-		return;
-	trust->lists_checked = true;
-	tls_crls_check(trust->lists, trust->anchors, &at);
 }
 
 int tls_store_use_trust(SSL_CTX *ctx, struct tls_trust *trust)

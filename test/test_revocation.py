@@ -342,6 +342,8 @@ def test_warning_is_the_truth(site, certs, twin, case):
     refused = site.fails(client_context(pair=certs.client_good))[0]
     assert refused == (words is not None), f"refused: {refused}; said: {said}"
     assert len(said) == (words is not None), said
+    again = [line for line in list_warnings(site.host) if " has no effect" not in line]
+    assert again == said, f"at the next look at the same files: {again}"
     if words:
         assert re.search(rf"tls\.cfg:\d+: crl: \S+/crl\.pem(?::\d+)?: .*/O=Example/CN=Test Root.*(?:{words})", said[0]), said
 
