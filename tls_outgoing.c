@@ -15,6 +15,7 @@
 #include "core/action.h"
 #include "core/fmsg.h"
 #include "core/kemi.h"
+#include "core/onsend.h"
 #include "core/receive.h"
 #include "core/route.h"
 #include "core/script_cb.h"
@@ -161,6 +162,38 @@ static struct sip_msg *event_message(const struct tcp_connection *c)
 	return msg;
 }
 
+/* Where the connection goes and what it leaves from: what the host's $sndto(), $sndfrom() and $snd() read. */
+struct outgoing_info {
+	struct dest_info dst;
+	union sockaddr_union to;
+	onsend_info_t info;
+};
+
+/* The socket of ours that C leaves from; the host notes it only later where it connects before it looks. */
+static struct socket_info *own_socket(const struct tcp_connection *c)
+{
+	if (c->rcv.bind_address != NULL)
+		return c->rcv.bind_address;
+	return c->rcv.src_ip.af == AF_INET6 ? sendipv6_tls : sendipv4_tls;
+}
+
+static void describe(const struct tcp_connection *c, struct sip_msg *msg, struct outgoing_info *out)
+{
+	struct ip_addr ip = c->rcv.src_ip;
+
+	memset(out, 0, sizeof(*out));
+	init_su(&out->to, &ip, c->rcv.src_port);
+	init_dest_info(&out->dst);
+	out->dst.to = out->to;
+	out->dst.send_sock = own_socket(c);
+	out->dst.proto = c->rcv.proto;
+	out->info = (onsend_info_t){.dst = &out->dst,
+	                            .to = &out->to,
+	                            .send_sock = out->dst.send_sock,
+	                            .buf = (char *)(uintptr_t) "", /* nothing is encrypted yet */
+	                            .msg = msg};
+}
+
 /* Runs the script's handler for MSG. Returns whether it called drop(). */
 static bool run_handler(struct sip_msg *msg, sr_kemi_eng_t *engine, str *callback)
 {
@@ -187,6 +220,8 @@ bool tls_outgoing_allowed(struct tcp_connection *c)
 	sr_kemi_eng_t *engine = sr_kemi_eng_get();
 	str callback = {options->event_callback, 0};
 	int outer = get_route_type();
+	onsend_info_t *outer_info = p_onsend;
+	struct outgoing_info outgoing;
 	struct sip_msg *msg;
 	bool dropped;
 
@@ -196,8 +231,11 @@ bool tls_outgoing_allowed(struct tcp_connection *c)
 	msg = event_message(c);
 	if (msg == NULL)
 		return true;
+	describe(c, msg, &outgoing);
 	set_route_type(EVENT_ROUTE);
+	p_onsend = &outgoing.info;
 	dropped = run_handler(msg, engine, &callback);
+	p_onsend = outer_info;
 	set_route_type(outer);
 	return !dropped;
 }

@@ -327,6 +327,20 @@ def test_event_route(start_host, certs):
             assert host.log().count(f"event 127.0.0.1:{peer.port}\n") == 1
 
 
+def test_event_route_knows_where_it_goes(start_host, certs):
+    """$sndto() and $sndfrom() have values in it, and none in the routes around it."""
+    asked = "$sndto(ip) $sndto(port) $sndto(proto) $sndto(af) $sndfrom(ip)"
+    route = f'event_route[tls:connection-out] {{\n\txnotice("goes to {asked}\\n");\n}}\n'
+    script = CHOOSE.replace("t_relay()", f'xnotice("before {asked}\\n"); t_relay()', 1)
+    with Peer(server_context(certs.server_ec)) as good:
+        host = start_host(modparams={**certs.server_ec.params(), "tm": {"fr_timer": 8000}}, modules=["tm.so"], script=script + route)
+        with UdpClient(host.port(UDP)) as client:
+            assert client.ask(headers=[f"X-Target: {good.uri()}"]).status == 200
+            assert client.ask(headers=[f"X-Target: {good.uri()}"]).status == 200
+        assert host.log().count(f"goes to 127.0.0.1 {good.port} 3 2 127.0.0.1\n") == 1
+        assert host.log().count("before <null> <null> <null> <null> <null>\n") == 2
+
+
 def test_event_callback(start_host, certs):
     """The same in another language: the example of the page, with another port."""
     javascript = fenced("script.md", "js")[0]
