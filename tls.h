@@ -86,6 +86,7 @@ struct tls_settings {
 	int verify_name;
 	int verify_name_wildcard;
 	int verify_purpose;
+	int reuse_verified_only;
 	int server_name_mode;
 	char *certificate;
 	char *private_key;
@@ -1029,6 +1030,7 @@ struct tls_domain {
 	bool verify_name; /* a server must be who its certificate names */
 	bool wildcards;   /* in those names, and where a script asks for them */
 	enum tls_verify_purpose verify_purpose;
+	bool reuse_verified_only;
 	struct tls_key *keys[2];
 	struct tls_chain *chains[2];
 	struct tls_trust *trust;       /* NULL: none */
@@ -1090,6 +1092,9 @@ int tls_generation_number(const struct tls_generation *g);
  */
 struct tls_domain *tls_domain_find(struct tls_generation *g, const struct tls_domain_query *query,
                                    bool *named);
+
+/* Whether D's address and port are those of A, its port 0 any. */
+bool tls_domain_is_at(const struct tls_domain *d, const struct tls_address *a);
 
 /* Walks the domains of G: NULL gives the first, the last gives NULL. */
 struct tls_domain *tls_domain_next(struct tls_generation *g, struct tls_domain *d);
@@ -1209,6 +1214,61 @@ void tls_outgoing_may_choose(void);
  */
 bool tls_outgoing_allowed(struct tcp_connection *c);
 
+/* ------------------------------------------------------------------ whether an accepted connection will do: tls_verdict.c */
+
+#define TLS_DEMAND_KEY_SIZE 32
+
+enum tls_demand_kind {
+	TLS_DEMAND_NOTHING,    /* every connection that its peer has opened will do */
+	TLS_DEMAND_PEER,       /* one whose peer the client section would take for the server */
+	TLS_DEMAND_IMPOSSIBLE, /* none */
+};
+
+/* What a message asks of a connection that its peer has opened. */
+struct tls_demand {
+	enum tls_demand_kind kind;
+	unsigned char key[TLS_DEMAND_KEY_SIZE];
+	/* until tls_demand_end(): */
+	struct tls_generation *generation; /* pinned */
+	const struct tls_domain *domain;
+	const char *name; /* whom the certificate must name, where the section asks for that */
+	size_t name_length;
+	char address[46];
+};
+
+/* Any process; takes the lock of the generation. What Q points to must stay until tls_demand_end(). */
+void tls_demand_begin(struct tls_demand *out, const struct tls_domain_query *q);
+
+/* Lets the generation go. Kind and key stay good for tls_verdict_look() and tls_verdict_holds(). */
+void tls_demand_end(struct tls_demand *demand);
+
+enum tls_verdict { TLS_VERDICT_OPEN, TLS_VERDICT_GOOD, TLS_VERDICT_BAD };
+
+/* What a connection keeps of it. */
+struct tls_verdict_note;
+
+/* Main process, before the forks. Returns 0 or -1 (logged). */
+int tls_verdict_start(void);
+
+/*
+ * What is known of T, which its peer has opened and which cannot go meanwhile: OPEN, it would have to be found
+ * out. Any process, whatever locks of the host's it holds; compares some bytes.
+ */
+enum tls_verdict tls_verdict_look(const struct tls_connection *t, const struct tls_demand *d);
+
+/*
+ * Whether D, which has not ended, lets T carry its message: finds it out where it is not known, which takes as
+ * long as to verify a chain. Any process, with a reference to T's connection, and no lock. Without memory the
+ * answer is no.
+ */
+bool tls_verdict_reach(struct tls_connection *t, const struct tls_demand *d);
+
+/* Whether that is known to be so, and the peer's certificate still the same. T's write_lock held. */
+bool tls_verdict_holds(const struct tls_connection *t, const struct tls_demand *d);
+
+/* NOTE may be NULL. Any process. */
+void tls_verdict_free(struct tls_verdict_note *note);
+
 /* ------------------------------------------------------------------ which connection for which message: tls_reuse.c */
 
 /* Main process, before the forks. Returns 0 or -1 (logged). */
@@ -1232,7 +1292,7 @@ bool tls_reuse_keeps_back(const struct tls_connection *t);
  */
 void tls_reuse_forget(void);
 
-/* Takes that back; nothing for one that was not added. Any process. */
+/* Takes T out again, if it is in. Any process. */
 void tls_reuse_remove(struct tls_connection *t);
 
 /* ------------------------------------------------------------------ between socket and OpenSSL: tls_io.c */
@@ -1359,7 +1419,9 @@ enum tls_phase {
 struct tls_connection {
 	struct tls_connection *next, *previous; /* all connections */
 	struct tls_connection *next_to_peer,
-		**link_to_peer; /* those that we opened, in the table of tls_reuse.c */
+		**link_to_peer;               /* those that we opened, and some others, in the table of tls_reuse.c */
+	unsigned short peer_port;         /* by which they are found there */
+	struct tls_verdict_note *verdict; /* accepted: tls_verdict.c; NULL: nobody has asked */
 	struct tcp_connection *tcp;
 	int id; /* the host's */
 	enum tls_role role;

@@ -258,16 +258,18 @@ static inline void tls_compat_no_message(struct tcp_connection *c)
 
 /*
  * The connection to IP and PORT that the host would send on, with a reference, NULL: none. FROM: the local
- * address to send from, NULL: any. LOCAL_PORT counts when the host is told to match it too.
+ * address to send from, NULL: any. LOCAL_PORT and, from 6.0 on, PROTOCOL count when the host is told to match
+ * them, too.
  */
 static inline struct tcp_connection *tls_compat_find(struct ip_addr *ip, int port, union sockaddr_union *from,
-                                                     int local_port)
+                                                     int local_port, int protocol)
 {
 	if (tcp_connection_match != TCPCONN_MATCH_STRICT)
 		return tcpconn_get(0, ip, port, from, 0);
 #if VERSIONVAL >= 6000000
-	return tcpconn_lookup(0, ip, port, from, local_port, 0, PROTO_TLS);
+	return tcpconn_lookup(0, ip, port, from, local_port, 0, (sip_protos_t)protocol);
 #else
+	(void)protocol;
 	return tcpconn_lookup(0, ip, port, from, local_port, 0);
 #endif
 }

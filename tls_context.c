@@ -182,6 +182,19 @@ static void check_verification(const struct builder *b, const struct tls_domain 
 		warn(b, "verify_name_wildcard", text);
 }
 
+/* The module parameters make two sections, one of them a client's. */
+static void check_reuse(const struct builder *b, const struct tls_domain *d)
+{
+	if (b->section->settings.reuse_verified_only <= 0)
+		return;
+	if (d->role == TLS_SERVER && b->section->file != NULL)
+		warn(b, "reuse_verified_only",
+		     "is about connections to servers, and has no effect in a server section");
+	if (d->role == TLS_CLIENT && (d->verify_mode == SSL_VERIFY_NONE || d->accept_any))
+		warn(b, "reuse_verified_only",
+		     "has no effect: no certificate is verified here; set verify_certificate = yes");
+}
+
 static int load_trust(const struct builder *b, struct tls_domain *d)
 {
 	const struct tls_settings *s = &b->section->settings;
@@ -341,6 +354,7 @@ static void set_verification(struct tls_domain *d, const struct tls_settings *s)
 	d->verify_name = d->role == TLS_CLIENT && s->verify_name > 0;
 	d->wildcards = s->verify_name_wildcard > 0;
 	d->verify_purpose = (enum tls_verify_purpose)s->verify_purpose;
+	d->reuse_verified_only = d->role == TLS_CLIENT && s->reuse_verified_only > 0;
 }
 
 static int use_verification(const struct builder *b, struct tls_domain *d)
@@ -509,6 +523,7 @@ int tls_context_make(struct tls_domain *d, const struct tls_section *section, st
 	check_pairs(&b, d);
 	check_name(&b);
 	check_verification(&b, d);
+	check_reuse(&b, d);
 	failed |= load_trust(&b, d);
 	if (take_fingerprint(&b, d) != 0)
 		return no_context(&b);

@@ -223,6 +223,15 @@ struct tls_domain *tls_domain_find(struct tls_generation *g, const struct tls_do
 	return d != NULL ? d : g->defaults[q->role];
 }
 
+bool tls_domain_is_at(const struct tls_domain *d, const struct tls_address *a)
+{
+	struct tls_address at = *a;
+
+	if (d->address.port == 0)
+		at.port = 0;
+	return same_address(&d->address, &at);
+}
+
 struct tls_domain *tls_domain_next(struct tls_generation *g, struct tls_domain *d)
 {
 	if (d == NULL)

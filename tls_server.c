@@ -400,6 +400,7 @@ void tls_server_clean(struct tcp_connection *c)
 	tls_crowd_leave(t->crowd);
 	tls_list_remove(t);
 	tls_reuse_remove(t);
+	tls_verdict_free(t->verdict);
 	tls_domain_close(&t->use, t->ssl);
 	tls_generation_unpin(t->generation);
 	tls_queue_clear(&t->queue);
@@ -1019,7 +1020,8 @@ int tls_server_start(void)
 {
 	shared = tls_shared_alloc(sizeof(*shared));
 	if (shared != NULL)
-		return tls_queue_start() == 0 && tls_crowd_start() == 0 ? tls_list_start() : -1;
+		return tls_queue_start() == 0 && tls_crowd_start() == 0 && tls_verdict_start() == 0 ? tls_list_start()
+		                                                                                    : -1;
 	LM_ERR("no shared memory; give the host more with -m\n");
 	return -1;
 }

@@ -88,6 +88,8 @@ const struct tls_setting tls_settings_table[] = {
 	 .meaning = "names with a wildcard, such as *.example.org, count for one label where a peer's name is looked for"},
 	{DOMAIN(verify_purpose, TLS_CHOICE, 0), RUN(verify_purpose), .choices = purposes, .preset = TLS_PURPOSE_STRICT,
 	 .meaning = "what a peer's certificate must be for: its role in TLS, TLS or SIP (RFC 5924), or anything"},
+	{DOMAIN(reuse_verified_only, TLS_BOOL, 0), .choices = switches, RUN(reuse_verified_only), NUMBER(0, 0, 1),
+	 .meaning = "client: send on a connection that the peer opened only if its certificate is good by this section"},
 	{DOMAIN(cipher_list, TLS_STRING, 0), RUN(cipher_list),
 	 .meaning = "ciphers in the library's notation, TLS 1.3 suites among them; unset: the library's own"},
 	{DOMAIN(groups, TLS_STRING, 0), RUN(groups),

@@ -165,6 +165,7 @@ static const struct known {
 	{"verify_name", NULL, "verify_name", TLS_BOOL, F, "no"},
 	{"verify_name_wildcard", NULL, "verify_name_wildcard", TLS_BOOL, F, "no"},
 	{"verify_purpose", NULL, "verify_purpose", TLS_CHOICE, F, "strict"},
+	{"reuse_verified_only", NULL, "reuse_verified_only", TLS_BOOL, F, "no"},
 	{"cipher_list", NULL, "cipher_list", TLS_STRING, F, ""},
 	{"groups", NULL, "groups", TLS_STRING, F, ""},
 	{"server_name", NULL, "server_name", TLS_STRING, F, ""},
