@@ -466,7 +466,7 @@ static int begin(struct tcp_connection *c, struct tls_connection *t)
 
 /*
  * Before TLS 1.3 an RSA key may also be used in the server's second flight, perhaps in another process than
- * the first, where the certificate callback set the key.
+ * the first, where the certificate callback set the key. Returns 0, -1 without memory (logged).
  */
 static int refresh_keys(const struct tls_connection *t)
 {
@@ -477,7 +477,15 @@ static int refresh_keys(const struct tls_connection *t)
 	tls_mem_enter();
 	result = tls_domain_own_keys(t->ssl);
 	tls_mem_leave();
+	if (result != 0)
+		log_failure(t, TLS_STAT_FAILED_MEMORY, "handshake", "no shared memory for this process's key");
 	return result;
+}
+
+/* Whether T is established and in the middle of another handshake, or of a message that belongs to one. */
+static bool in_handshake_again(const struct tls_connection *t)
+{
+	return t->phase == TLS_PHASE_ESTABLISHED && SSL_in_init(t->ssl);
 }
 
 /* How far the handshake has come, for those who look closely (tls_debug). */
@@ -552,10 +560,8 @@ static int flush_queue(struct tls_connection *t)
  */
 static int shake(struct tcp_connection *c, struct tls_connection *t)
 {
-	if (refresh_keys(t) != 0) {
-		log_failure(t, TLS_STAT_FAILED_MEMORY, "handshake", "no shared memory for this process's key");
+	if (refresh_keys(t) != 0)
 		return -1;
-	}
 	switch (tls_io_handshake(t->ssl)) {
 	case TLS_STEP_DONE: established(c, t); return flush_queue(t);
 	case TLS_STEP_WANTS_INPUT: log_step(t); return 0;
@@ -683,14 +689,24 @@ static int read_cleartext(struct tcp_connection *c, struct tls_connection *t, bo
 	return total;
 }
 
-/* Handshake, then cleartext. Returns the bytes added to the host's buffer, -1 on an error (logged). */
+/*
+ * Handshake, then cleartext, then what waited for the end of another handshake. Returns the bytes added to the
+ * host's buffer, -1 on an error (logged).
+ */
 static int take_input(struct tcp_connection *c, struct tls_connection *t, const struct tls_io *io, bool *full)
 {
+	int got;
+
 	if (t->ssl == NULL && io->in_size == 0)
 		return 0;
 	if (t->phase < TLS_PHASE_ESTABLISHED && go_on(c, t) != 0)
 		return -1;
-	return read_cleartext(c, t, full);
+	if (in_handshake_again(t) && refresh_keys(t) != 0)
+		return -1;
+	got = read_cleartext(c, t, full);
+	if (got >= 0 && t->phase == TLS_PHASE_ESTABLISHED && !SSL_in_init(t->ssl) && flush_queue(t) != 0)
+		return -1;
+	return got;
 }
 
 /* Sends what OpenSSL has put out. Returns 0, -1 when the host could not. write_lock held. */
@@ -701,7 +717,7 @@ static int send_output(struct tcp_connection *c, struct tls_connection *t, const
 	if (io->out_used == 0)
 		return 0;
 	flags.f &= (unsigned short)~SND_F_CON_CLOSE;
-	if (t->close_after_queue && t->phase == TLS_PHASE_ESTABLISHED) {
+	if (t->close_after_queue && t->phase == TLS_PHASE_ESTABLISHED && t->queue.first == NULL) {
 		flags.f |= SND_F_CON_CLOSE;
 		t->close_after_queue = false;
 	}
@@ -849,7 +865,7 @@ int tls_server_read(struct tcp_connection *c, rd_conn_flags_t *flags)
 
 /* ---- encode */
 
-/* Before the handshake is done: starts it when it is ours to start, and lets the cleartext wait. */
+/* Until the handshake is done: starts it when it is ours to start, and lets the cleartext wait. */
 static int encode_early(struct tcp_connection *c, struct tls_connection *t, const char *bytes, unsigned size,
                         snd_flags_t *flags)
 {
@@ -904,7 +920,7 @@ int tls_server_encode(struct tcp_connection *c, const char **pbuf, unsigned *ple
 	io = tls_io_begin();
 	t->io = io;
 	tls_mem_insist(t->phase == TLS_PHASE_ESTABLISHED);
-	if (t->phase == TLS_PHASE_ESTABLISHED)
+	if (t->phase == TLS_PHASE_ESTABLISHED && !in_handshake_again(t))
 		done = encode_records(t, io, bytes, size);
 	else if (encode_early(c, t, bytes, size, send_flags) == 0)
 		done = (int)size;

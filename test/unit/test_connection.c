@@ -185,6 +185,40 @@ static void a_process_signs_and_decrypts_with_a_key_of_its_own(void **state)
 	}
 }
 
+/* The same when they negotiate again; what is sent meanwhile waits for the end of it. */
+static void a_renegotiation_has_keys_of_its_own(void **state)
+{
+	EVP_PKEY *keys[FAKE_HOST_PROCESSES] = {NULL};
+
+	ends_port = RSA_EXCHANGE;
+	for (int i = 0; i < 2 * FAKE_HOST_PROCESSES; i++) {
+		SSL *ssl;
+		bool within;
+
+		open_to_server(NULL, TLS1_2_VERSION);
+		assert_true(ends_shake(&e, NULL));
+		ssl = ends_tls(&e.server)->ssl;
+		SSL_clear_options(ssl, SSL_OP_NO_RENEGOTIATION);
+		SSL_set_options(ssl, SSL_OP_ALLOW_CLIENT_RENEGOTIATION);
+		e.server.piece = i % 2 == 0 ? 100 : 0;
+		assert_int_equal(SSL_renegotiate(e.client.ssl), 1);
+		ends_say(&e.client, "");
+		for (bool said = false; ends_step(&e.client) || e.to_server.taken < e.to_server.used;) {
+			within = SSL_in_init(ssl);
+			if (!ends_step(&e.server))
+				continue;
+			if (within || SSL_in_init(ssl))
+				note_key(keys);
+			if (SSL_in_init(ssl) && !said)
+				assert_true(said = ends_say(&e.server, "meanwhile"));
+		}
+		assert_true(ends_got(&e.client, "meanwhile"));
+		assert_int_equal(SSL_total_renegotiations(e.client.ssl), 1);
+		both_talk();
+		ends_close(&e);
+	}
+}
+
 static void what_comes_with_finished_is_not_lost(void **state)
 {
 	for (size_t piece = 0; piece < 3; piece++) {
@@ -977,6 +1011,7 @@ int main(void)
 		TEST(the_module_talks_to_others),
 		TEST(one_byte_at_a_time),
 		TEST(a_process_signs_and_decrypts_with_a_key_of_its_own),
+		TEST(a_renegotiation_has_keys_of_its_own),
 		TEST(what_comes_with_finished_is_not_lost),
 		TEST(what_waits_goes_with_finished_in_its_order),
 		TEST(not_tls),
