@@ -1179,16 +1179,18 @@ int tls_outgoing_start(const struct tls_options *o);
 
 /*
  * The profile of the next outgoing connection that this process opens for the message at hand; empty: none.
- * Returns 0, -1 when it is too long (logged).
+ * Returns 0, -1 when it is too long or has a zero byte (logged).
  */
 int tls_outgoing_set_id(const char *id, size_t length);
 
 /*
  * What the script wants for the connection that this process is opening: its xavp (xavp_cfg), and the id of
  * tls_outgoing_set_id(), which comes first. Shared strings that the caller owns, NULL where nothing is set.
- * Returns 0, -1 without memory.
+ * Returns NULL; else why the connection cannot be made, a text for the log, which is TLS_OUTGOING_NO_MEMORY
+ * without shared memory: then both are NULL.
  */
-int tls_outgoing_choose(char **server_name, char **server_id);
+extern const char TLS_OUTGOING_NO_MEMORY[];
+const char *tls_outgoing_choose(char **server_name, char **server_id);
 
 /*
  * What the script wants at this moment, in this process. Good until it goes on. Lengths are 0 where it wants
@@ -1209,8 +1211,8 @@ bool tls_outgoing_can_choose(void);
 void tls_outgoing_may_choose(void);
 
 /*
- * Runs event_route[tls:connection-out] or event_callback for C, which is being opened. Returns false when it
- * called drop().
+ * Runs event_route[tls:connection-out] or event_callback for C, which is being opened, in the sender's process.
+ * Returns false when it called drop(), and when it could not be asked for want of private memory (logged).
  */
 bool tls_outgoing_allowed(struct tcp_connection *c);
 

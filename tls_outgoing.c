@@ -23,8 +23,11 @@
 
 #include "tls.h"
 
-#define EVENT_NAME "tls:connection-out"
-#define ID_SIZE    128
+#define EVENT_NAME    "tls:connection-out"
+#define ID_SIZE       128
+#define NAME_MAX_SIZE 255 /* of a host name: RFC 1035 section 2.3.4, and what OpenSSL takes */
+
+const char TLS_OUTGOING_NO_MEMORY[] = "no shared memory; give the host more with -m";
 
 static const struct tls_options *options;
 static int event_route = -1;
@@ -62,6 +65,10 @@ int tls_outgoing_start(const struct tls_options *o)
 
 int tls_outgoing_set_id(const char *id, size_t length)
 {
+	if (memchr(id, '\0', length) != NULL) {
+		LM_ERR("the server id \"%s\" has a zero byte behind it; no profile is called so\n", id);
+		return -1;
+	}
 	if (length >= sizeof(connect_id)) {
 		LM_ERR("the server id \"%.*s\" is longer than %d bytes\n", (int)length, id, ID_SIZE - 1);
 		return -1;
@@ -124,21 +131,40 @@ static char *copy_of(const char *text, size_t length, bool *ok)
 	return copy;
 }
 
-int tls_outgoing_choose(char **server_name, char **server_id)
+/* What W has that no section and no server can be called, NULL: nothing. */
+static const char *fault_of(const struct tls_wish *w)
+{
+	if (w->name_length > 0 && memchr(w->name, '\0', w->name_length) != NULL)
+		return "the server_name in the xavp of xavp_cfg has a zero byte; set it to a host name";
+	if (w->name_length > NAME_MAX_SIZE)
+		return "the server_name in the xavp of xavp_cfg is longer than 255 bytes; set it to a host name";
+	if (w->id_length > 0 && memchr(w->id, '\0', w->id_length) != NULL)
+		return "the server_id in the xavp of xavp_cfg has a zero byte; set it to the server_id of a section";
+	return NULL;
+}
+
+const char *tls_outgoing_choose(char **server_name, char **server_id)
 {
 	struct tls_wish wish;
+	const char *fault;
 	bool ok = true;
 
+	*server_name = *server_id = NULL;
 	tls_outgoing_wish(&wish);
+	fault = fault_of(&wish);
+	if (fault != NULL) {
+		connect_id[0] = '\0';
+		return fault;
+	}
 	*server_name = copy_of(wish.name, wish.name_length, &ok);
 	*server_id = copy_of(wish.id, wish.id_length, &ok);
 	connect_id[0] = '\0';
 	if (ok)
-		return 0;
+		return NULL;
 	tls_shared_free(*server_name);
 	tls_shared_free(*server_id);
 	*server_name = *server_id = NULL;
-	return -1;
+	return TLS_OUTGOING_NO_MEMORY;
 }
 
 void tls_outgoing_may_choose(void)
@@ -220,6 +246,7 @@ bool tls_outgoing_allowed(struct tcp_connection *c)
 	sr_kemi_eng_t *engine = sr_kemi_eng_get();
 	str callback = {options->event_callback, 0};
 	int outer = get_route_type();
+	struct ip_addr peer = c->rcv.src_ip;
 	onsend_info_t *outer_info = p_onsend;
 	struct outgoing_info outgoing;
 	struct sip_msg *msg;
@@ -229,8 +256,12 @@ bool tls_outgoing_allowed(struct tcp_connection *c)
 	if (event_route < 0 && (engine == NULL || callback.len == 0))
 		return true;
 	msg = event_message(c);
-	if (msg == NULL)
-		return true;
+	if (msg == NULL) { /* it may have a reason to forbid the connection, and it cannot be asked */
+		LM_ERR("no private memory to ask the script (" EVENT_NAME
+		       ") about a connection to %s port %u, so it is not made; give the host more with -M\n",
+		       ip_addr2a(&peer), c->rcv.src_port);
+		return false;
+	}
 	describe(c, msg, &outgoing);
 	set_route_type(EVENT_ROUTE);
 	p_onsend = &outgoing.info;

@@ -337,18 +337,22 @@ static int join_crowd(const struct tcp_connection *c, struct tls_connection *t)
 }
 
 /*
- * An outgoing connection: whether the script allows it, and what it chose. Returns 0, -1 without memory
- * (logged).
+ * An outgoing connection: whether the script allows it, and what it chose. Returns 0, -1 when that cannot be,
+ * or without memory (logged).
  */
 static int ask_script(struct tcp_connection *c, struct tls_connection *t)
 {
+	const char *fault;
+
 	if (!tls_outgoing_allowed(c)) {
 		c->flags |= F_CONN_NOSEND;
 		return 0;
 	}
-	if (tls_outgoing_choose(&t->server_name, &t->server_id) == 0)
+	fault = tls_outgoing_choose(&t->server_name, &t->server_id);
+	if (fault == NULL)
 		return 0;
-	log_failure(t, TLS_STAT_FAILED_MEMORY, "connecting", "no shared memory");
+	log_failure(t, fault == TLS_OUTGOING_NO_MEMORY ? TLS_STAT_FAILED_MEMORY : TLS_STAT_FAILED_INTERNAL,
+	            "connecting", fault);
 	return -1;
 }
 

@@ -502,18 +502,20 @@ static char *copy_of(const char *text, bool *ok)
 	return copy;
 }
 
-int tls_outgoing_choose(char **name, char **id)
+const char TLS_OUTGOING_NO_MEMORY[] = "no shared memory";
+
+const char *tls_outgoing_choose(char **name, char **id)
 {
 	bool ok = true;
 
 	*name = copy_of(ends_server_name, &ok);
 	*id = copy_of(ends_server_id, &ok);
 	if (ok)
-		return 0;
+		return NULL;
 	tls_shared_free(*name);
 	tls_shared_free(*id);
 	*name = *id = NULL;
-	return -1;
+	return TLS_OUTGOING_NO_MEMORY;
 }
 
 void tls_reuse_add(struct tls_connection *t)
