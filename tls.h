@@ -61,6 +61,9 @@ enum tls_verify_client {
 	TLS_VERIFY_CLIENT_OPTIONAL_NO_CA,
 };
 
+/* What is offered and taken where a section says nothing of it: security_profile. */
+enum tls_security_profile { TLS_SECURITY_COMPATIBLE, TLS_SECURITY_RFC9325 };
+
 /* What a peer's certificate must be for: verify_purpose. */
 enum tls_verify_purpose {
 	TLS_PURPOSE_STRICT, /* the role that the peer has in TLS */
@@ -85,6 +88,7 @@ struct tls_settings {
 	int verify_depth;
 	int verify_name;
 	int verify_name_wildcard;
+	int security_profile;
 	int verify_purpose;
 	int reuse_verified_only;
 	int server_name_mode;
@@ -1002,6 +1006,20 @@ int tls_verify_certificates(struct x509_store_ctx_st *store, enum tls_verify_pur
  * the certificate may be for is as the domain says (verify_purpose).
  */
 int tls_verify_chain(struct x509_store_ctx_st *store, void *arg);
+
+/* ------------------------------------------------------------------ policies: tls_policy.c ------------- */
+
+struct tls_domain;
+
+/*
+ * Gives CTX, which is new, the ciphers, signature algorithms and security level of PROFILE. Before the section's
+ * own settings, which count more. In the shared scope. Returns 0, -1 when OpenSSL refuses (in its queue) or
+ * memory is short.
+ */
+int tls_policy_preset(struct ssl_ctx_st *ctx, enum tls_security_profile profile, enum tls_role role);
+
+/* Warns of what SECTION, which D is made from, sets against its own profile. */
+void tls_policy_check(const struct tls_domain *d, const struct tls_section *section, struct tls_report *r);
 
 /* ------------------------------------------------------------------ domains: tls_domain.c -------------- */
 

@@ -77,6 +77,19 @@
 #endif
 
 /*
+ * Signatures with SHA-256 or better, and with ML-DSA where there is any: in a handshake, and by the authorities
+ * of a peer's certificates where the library looks at those.
+ */
+#define TLS_COMPAT_CLASSIC_SIGNATURES                                                               \
+	"ECDSA+SHA256:ECDSA+SHA384:ECDSA+SHA512:ed25519:ed448:rsa_pss_rsae_sha256:rsa_pss_rsae_sha384:" \
+	"rsa_pss_rsae_sha512:rsa_pss_pss_sha256:rsa_pss_pss_sha384:rsa_pss_pss_sha512:RSA+SHA256:RSA+SHA384:RSA+SHA512"
+#if OPENSSL_VERSION_NUMBER >= 0x30500000L
+#define TLS_COMPAT_SIGNATURES "?mldsa65:?mldsa87:?mldsa44:" TLS_COMPAT_CLASSIC_SIGNATURES
+#else
+#define TLS_COMPAT_SIGNATURES TLS_COMPAT_CLASSIC_SIGNATURES
+#endif
+
+/*
  * Certificate compression (RFC 8879), which came with 3.2, and only where the library was built with a
  * compressor. Without it the switches are no more than that.
  */

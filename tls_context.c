@@ -245,7 +245,7 @@ static int use_versions(const struct builder *b, struct tls_domain *d)
 		return -1;
 	}
 	if (s->method != TLS_METHOD_ANY && d->oldest < TLS1_2_VERSION && SSL_CTX_get_security_level(d->ctx) > 0 &&
-	    !unsure(b, "cipher_list"))
+	    s->security_profile == TLS_SECURITY_COMPATIBLE && !unsure(b, "cipher_list"))
 		tls_report_add(b->r, TLS_WARNING, from.file, from.line, from.setting,
 		               "TLS 1.0 and 1.1 (retired by RFC 8996) work only at OpenSSL's security level 0: add "
 		               "\"@SECLEVEL=0\" to cipher_list, or use TLSv1.2+");
@@ -266,6 +266,16 @@ static void split_ciphers(const char *list, char *older, char *suites)
 			sprintf(to + strlen(to), "%s%.*s", *to != '\0' ? ":" : "", (int)n, p);
 		p += n + strspn(p + n, ": ,");
 	}
+}
+
+static int use_profile(const struct builder *b, struct tls_domain *d)
+{
+	int profile = b->section->settings.security_profile;
+
+	if (tls_policy_preset(d->ctx, (enum tls_security_profile)profile, d->role) == 0)
+		return 0;
+	refused(b, "security_profile", profile == TLS_SECURITY_RFC9325 ? "rfc9325" : "compatible", "");
+	return -1;
 }
 
 static int refused_ciphers(const struct builder *b, const char *list)
@@ -499,6 +509,7 @@ static int fill_context(const struct builder *b, struct tls_domain *d)
 	int failed = 0;
 
 	set_options(d->ctx);
+	failed |= use_profile(b, d);
 	failed |= use_ciphers(b, d); /* first: they may set the security level */
 	failed |= use_versions(b, d);
 	failed |= use_groups(b, d);
@@ -533,8 +544,10 @@ int tls_context_make(struct tls_domain *d, const struct tls_section *section, st
 			return no_context(&b);
 		failed |= fill_context(&b, d);
 	}
-	if (failed == 0)
+	if (failed == 0) {
 		check_ciphers(&b, d);
+		tls_policy_check(d, section, r);
+	}
 	return failed;
 }
 

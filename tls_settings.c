@@ -39,6 +39,12 @@ static const struct tls_choice purposes[] = {
 	{NULL, 0},
 };
 
+static const struct tls_choice security_profiles[] = {
+	{"compatible", TLS_SECURITY_COMPATIBLE},
+	{"rfc9325", TLS_SECURITY_RFC9325},
+	{NULL, 0},
+};
+
 /*
  * How a row begins: a setting of a domain, by parameter or in tls.cfg, or one of the module. It is called as its field;
  * with _AS otherwise.
@@ -90,8 +96,11 @@ const struct tls_setting tls_settings_table[] = {
 	 .meaning = "what a peer's certificate must be for: its role in TLS, TLS or SIP (RFC 5924), or anything"},
 	{DOMAIN(reuse_verified_only, TLS_BOOL, 0), .choices = switches, RUN(reuse_verified_only), NUMBER(0, 0, 1),
 	 .meaning = "client: send on a connection that the peer opened only if its certificate is good by this section"},
+	{DOMAIN(security_profile, TLS_CHOICE, 0), RUN(security_profile), .choices = security_profiles,
+	 .preset = TLS_SECURITY_COMPATIBLE,
+	 .meaning = "what is offered where nothing else is set: what old phones need, too, or what RFC 9325 recommends"},
 	{DOMAIN(cipher_list, TLS_STRING, 0), RUN(cipher_list),
-	 .meaning = "ciphers in the library's notation, TLS 1.3 suites among them; unset: the library's own"},
+	 .meaning = "ciphers in the library's notation, TLS 1.3 suites among them; unset: those of security_profile"},
 	{DOMAIN(groups, TLS_STRING, 0), RUN(groups),
 	 .meaning = "groups for the key exchange in the library's notation; unset: the library's own, without RFC 7919's"},
 	{DOMAIN(server_name, TLS_STRING, 0), RUN(server_name),

@@ -2,7 +2,9 @@
 """What a peer costs the server before it has shown who it is: CPU time and shared memory of one connection, for peers
 of many kinds. Each kind is tried with so many connections at a time, against a server of its own on loopback.
 
-    bench/cost.py [--connections 100] [--key ec|rsa] [WORD ...]     only the kinds with one of these words in their name
+    bench/cost.py [--connections 100] [--key ec|rsa] [--ciphers LIST] [WORD ...]
+
+WORD: only the kinds with one of these words in their name. LIST: the server's cipher_list, such as DEFAULT for one with DHE.
 
 CPU is that of all the server's processes from the first connect to the last close. Memory is what each connection holds
 when the peer stops there and waits: in the module (with OpenSSL), and with what the host adds.
@@ -67,6 +69,7 @@ def kinds(certs):
         for name in ("client_good", "client_wrong_ca", "client_deep", "client_huge"):
             found[f"certificate, TLS {version}: {name}"] = shower(getattr(certs, name), version)
         found[f"certificate, TLS {version}: 16 KB of authorities"] = shower(crowded_chain(certs, 16000), version)
+        found[f"certificate, TLS {version}: 100 KB of authorities"] = shower(crowded_chain(certs, 98000), version)
         found[f"certificate, TLS {version}: three authorities with RSA keys of 16,384 bits"] = shower(costly_chain(certs, 3), version)
     return found
 
@@ -100,6 +103,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--connections", type=int, default=100)
     parser.add_argument("--key", choices=["ec", "rsa"], default="ec")
+    parser.add_argument("--ciphers")
     parser.add_argument("words", nargs="*")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tls-cost-") as folder:
@@ -107,6 +111,8 @@ def main():
         tried = {name: act for name, act in kinds(certs).items()
                  if not asked.words or any(word in name for word in asked.words)}
         params = getattr(certs, "server_" + asked.key).params(ca_list=certs.ca.cert, verify_client="optional_no_ca")
+        if asked.ciphers:
+            params["tls"]["cipher_list"] = asked.ciphers
         with Host(modparams=params, shm_mb=512, settings={"tcp_max_connections": 4096}) as host:
             host.allow(".*")
             for act in list(tried.values())[:3] + [sender(client_hello())]:

@@ -166,6 +166,7 @@ static const struct known {
 	{"verify_name_wildcard", NULL, "verify_name_wildcard", TLS_BOOL, F, "no"},
 	{"verify_purpose", NULL, "verify_purpose", TLS_CHOICE, F, "strict"},
 	{"reuse_verified_only", NULL, "reuse_verified_only", TLS_BOOL, F, "no"},
+	{"security_profile", NULL, "security_profile", TLS_CHOICE, F, "compatible"},
 	{"cipher_list", NULL, "cipher_list", TLS_STRING, F, ""},
 	{"groups", NULL, "groups", TLS_STRING, F, ""},
 	{"server_name", NULL, "server_name", TLS_STRING, F, ""},
