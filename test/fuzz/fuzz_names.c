@@ -213,12 +213,24 @@ static void check_wildcards(X509 *x, const char *name, size_t size)
 		REQUIRE(X509_check_host(x, name, size, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, NULL) == 1);
 }
 
+/* The list for a log: whole at any size, and clean. */
+static void check_list(const X509 *x, size_t size)
+{
+	char text[224];
+
+	tls_names_list(x, text, size % (sizeof(text) - 64) + 64);
+	REQUIRE(strlen(text) < size % (sizeof(text) - 64) + 64);
+	for (const char *c = text; *c != '\0'; c += tls_text_character(c))
+		REQUIRE(tls_text_character(c) > 0);
+}
+
 static void check_question(X509 *x, const uint8_t *bytes, size_t size)
 {
 	bool brackets = size > 2 && bytes[0] == '[' && bytes[size - 1] == ']';
 	char name[256];
 
 	check_wildcards(x, (const char *)bytes, size);
+	check_list(x, size);
 	if (!tls_verify_names(x, (const char *)bytes, size, false))
 		return;
 	REQUIRE(size > 0 && memchr(bytes, 0, size) == NULL);
