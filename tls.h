@@ -142,6 +142,7 @@ struct tls_options {
 	int max_certificate_chain;      /* bytes */
 	int dump_shared_memory;
 	int unknown_server_name; /* 0: the default domain, 1: alert unrecognized_name */
+	int unknown_server_id;   /* 0: another domain, 1: no connection */
 	int reload_on_change;    /* seconds between looks at the files, 0: never */
 	char *config;
 	char *session_id;
@@ -914,6 +915,20 @@ void tls_anchors_judge(struct tls_anchors *a, struct tls_report *r);
 /* NAME in one line, in OUT, which is returned. */
 const char *tls_anchors_name(const struct X509_name_st *name, char *out, size_t size);
 
+/* ------------------------------------------------------------------ a host as it is written: tls_hostname.c */
+
+struct tls_hostname {
+	char text[256]; /* a name without its final dot, or an address in its usual form; never with a port */
+	bool is_address;
+	bool has_port; /* as it is written */
+};
+
+/*
+ * Reads the LENGTH bytes at NAME: a name or an address, an IPv6 one in brackets or not, with a port or without.
+ * Returns false when it is none of these. Any process; locks and allocates nothing.
+ */
+bool tls_hostname_read(const char *name, size_t length, struct tls_hostname *out);
+
 /* ------------------------------------------------------------------ resumption: tls_session.c ---------- */
 
 /*
@@ -1061,6 +1076,7 @@ struct tls_domain {
 struct tls_domain_use {
 	struct tls_domain *domain;
 	struct tls_address address; /* that it was chosen by: ours when accepting, the peer's when connecting */
+	const char *name; /* connecting: who the peer should be, as it is written; NULL: only its address says */
 	struct tls_session_terms session;
 };
 
@@ -1110,6 +1126,9 @@ int tls_generation_number(const struct tls_generation *g);
  */
 struct tls_domain *tls_domain_find(struct tls_generation *g, const struct tls_domain_query *query,
                                    bool *named);
+
+/* Whether G has a domain of that role and id. */
+bool tls_domain_has_id(struct tls_generation *g, enum tls_role role, const char *id);
 
 /* Whether D's address and port are those of A, its port 0 any. */
 bool tls_domain_is_at(const struct tls_domain *d, const struct tls_address *a);
@@ -1219,6 +1238,7 @@ struct tls_wish {
 	size_t id_length;
 	const char *name;
 	size_t name_length;
+	const char *fault; /* what one of them has that no section and no server can be called; NULL: nothing */
 };
 void tls_outgoing_wish(struct tls_wish *out);
 
@@ -1251,9 +1271,7 @@ struct tls_demand {
 	/* until tls_demand_end(): */
 	struct tls_generation *generation; /* pinned */
 	const struct tls_domain *domain;
-	const char *name; /* whom the certificate must name, where the section asks for that */
-	size_t name_length;
-	char address[46];
+	struct tls_hostname name; /* whom the certificate must name, where the section asks for that */
 };
 
 /* Any process; takes the lock of the generation. What Q points to must stay until tls_demand_end(). */

@@ -159,11 +159,21 @@ static int check_kinds(const struct builder *b, const struct tls_domain *d)
 	return -1;
 }
 
+/* A client section has the host that it connects to, maybe by its address; a server section the names of clients. */
 static void check_name(const struct builder *b)
 {
 	const char *name = b->section->settings.server_name;
+	struct tls_hostname host;
 
-	if (name != NULL && strpbrk(name, "*:/@,; \t") != NULL)
+	if (name == NULL)
+		return;
+	if (b->section->role == TLS_CLIENT && strchr(name, '*') == NULL &&
+	    tls_hostname_read(name, strlen(name), &host)) {
+		if (host.has_port)
+			warn(b, "server_name", "the port is no part of the name, and has no effect; write it without");
+		return;
+	}
+	if (strpbrk(name, "*:/@,; \t") != NULL)
 		warn(b, "server_name",
 		     "no host is called so, and nobody asks for it; write one name without a port, and for all "
 		     "below it set server_name_mode = 2");

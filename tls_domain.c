@@ -209,11 +209,23 @@ static bool is_default_name(const struct tls_domain *d, const char *name, size_t
 	return name[length - own - 1] == '.' && d->server_name_mode != TLS_NAME_EXACT;
 }
 
+/* The name that Q asks for, as sections are found by it; its length, 0 when it cannot be a name. */
+static size_t asked_name(const struct tls_domain_query *q, char out[256])
+{
+	struct tls_hostname host;
+
+	if (q->server_name == NULL)
+		return 0;
+	if (q->role == TLS_CLIENT && tls_hostname_read(q->server_name, q->server_name_length, &host))
+		return normal_name(host.text, strlen(host.text), out);
+	return normal_name(q->server_name, q->server_name_length, out);
+}
+
 struct tls_domain *tls_domain_find(struct tls_generation *g, const struct tls_domain_query *q, bool *named)
 {
 	struct tls_domain *d = q->server_id != NULL ? lookup_id(g, q->role, q->server_id) : NULL;
 	char name[256];
-	size_t length = q->server_name != NULL ? normal_name(q->server_name, q->server_name_length, name) : 0;
+	size_t length = asked_name(q, name);
 
 	if (d == NULL && length > 0)
 		d = find_by_name(g, q, name, length);
@@ -221,6 +233,11 @@ struct tls_domain *tls_domain_find(struct tls_generation *g, const struct tls_do
 	if (d == NULL)
 		d = find_nameless(g, q);
 	return d != NULL ? d : g->defaults[q->role];
+}
+
+bool tls_domain_has_id(struct tls_generation *g, enum tls_role role, const char *id)
+{
+	return lookup_id(g, role, id) != NULL;
 }
 
 bool tls_domain_is_at(const struct tls_domain *d, const struct tls_address *a)
@@ -335,12 +352,34 @@ static int on_certificate_wanted(SSL *ssl, void *arg)
 
 /* ---- building a generation */
 
+/*
+ * The name of D, as it is written: a client's is a host, which may have a port. What is no name nobody will ask
+ * for. Returns 0, -1 without memory.
+ */
+static int set_name(struct tls_domain *d, const char *written)
+{
+	struct tls_hostname host;
+	const char *name = written;
+	size_t length;
+
+	if (written == NULL || written[0] == '\0')
+		return 0;
+	if (d->role == TLS_CLIENT && tls_hostname_read(written, strlen(written), &host))
+		name = host.text;
+	d->server_name = tls_shared_strdup(name);
+	if (d->server_name == NULL)
+		return -1;
+	length = normal_name(name, strlen(name), d->server_name);
+	if (length > 0)
+		d->server_name[length] = '\0';
+	return 0;
+}
+
 /* Names, address and role. Returns 0, -1 without memory. */
 static int describe(const struct tls_section *section, struct tls_domain *d)
 {
 	const struct tls_settings *s = &section->settings;
 	char name[320];
-	size_t length;
 
 	d->role = section->role;
 	d->kind = section->kind;
@@ -348,14 +387,8 @@ static int describe(const struct tls_section *section, struct tls_domain *d)
 	d->server_name_mode = s->server_name_mode > 0 ? (enum tls_name_mode)s->server_name_mode : TLS_NAME_EXACT;
 	tls_section_name(section, name, sizeof(name));
 	d->name = tls_shared_strdup(tls_text_clean(name)); /* a long one was cut, maybe within a character */
-	if (s->server_name != NULL && s->server_name[0] != '\0') {
-		d->server_name = tls_shared_strdup(s->server_name);
-		if (d->server_name == NULL)
-			return -1;
-		length = normal_name(s->server_name, strlen(s->server_name), d->server_name);
-		if (length > 0) /* else it is no name, and nobody will ask for it */
-			d->server_name[length] = '\0';
-	}
+	if (set_name(d, s->server_name) != 0)
+		return -1;
 	if (s->server_id != NULL && s->server_id[0] != '\0' &&
 	    (d->server_id = tls_shared_strdup(s->server_id)) == NULL)
 		return -1;

@@ -73,6 +73,10 @@ int tls_outgoing_set_id(const char *id, size_t length)
 		LM_ERR("the server id \"%.*s\" is longer than %d bytes\n", (int)length, id, ID_SIZE - 1);
 		return -1;
 	}
+	if (memchr(id, '\0', length) != NULL) {
+		LM_ERR("the server id \"%s...\" has a zero byte in it\n", id);
+		return -1;
+	}
 	memcpy(connect_id, id, length);
 	connect_id[length] = '\0';
 	local_number = is_route_type(LOCAL_ROUTE) ? inc_msg_no() : 0;
@@ -105,6 +109,24 @@ static str from_xavp(const char *name)
 	return found != NULL && found->val.v.s.len > 0 ? found->val.v.s : (str){NULL, 0};
 }
 
+/*
+ * What W has that no section and no server can be called, NULL: nothing. A script may have it from the network.
+ */
+static const char *fault_of(const struct tls_wish *w)
+{
+	struct tls_hostname host;
+
+	if (w->name_length > 0 && memchr(w->name, '\0', w->name_length) != NULL)
+		return "the server_name in the xavp of xavp_cfg has a zero byte; set it to a host name";
+	if (w->name_length > NAME_MAX_SIZE)
+		return "the server_name in the xavp of xavp_cfg is longer than 255 bytes; set it to a host name";
+	if (w->name_length > 0 && !tls_hostname_read(w->name, w->name_length, &host))
+		return "the server_name in the xavp of xavp_cfg is neither a host name nor an address; set it to one";
+	if (w->id_length > 0 && memchr(w->id, '\0', w->id_length) != NULL)
+		return "the server_id in the xavp of xavp_cfg has a zero byte; set it to the server_id of a section";
+	return NULL;
+}
+
 void tls_outgoing_wish(struct tls_wish *out)
 {
 	str name = {NULL, 0}, id = {NULL, 0};
@@ -116,7 +138,8 @@ void tls_outgoing_wish(struct tls_wish *out)
 	forget_old_id();
 	if (connect_id[0] != '\0')
 		id = (str){connect_id, (int)strlen(connect_id)};
-	*out = (struct tls_wish){id.s, (size_t)id.len, name.s, (size_t)name.len};
+	*out = (struct tls_wish){id.s, (size_t)id.len, name.s, (size_t)name.len, NULL};
+	out->fault = fault_of(out);
 }
 
 /* A shared copy, NULL when LENGTH is 0. Clears *OK without memory. */
@@ -131,30 +154,16 @@ static char *copy_of(const char *text, size_t length, bool *ok)
 	return copy;
 }
 
-/* What W has that no section and no server can be called, NULL: nothing. */
-static const char *fault_of(const struct tls_wish *w)
-{
-	if (w->name_length > 0 && memchr(w->name, '\0', w->name_length) != NULL)
-		return "the server_name in the xavp of xavp_cfg has a zero byte; set it to a host name";
-	if (w->name_length > NAME_MAX_SIZE)
-		return "the server_name in the xavp of xavp_cfg is longer than 255 bytes; set it to a host name";
-	if (w->id_length > 0 && memchr(w->id, '\0', w->id_length) != NULL)
-		return "the server_id in the xavp of xavp_cfg has a zero byte; set it to the server_id of a section";
-	return NULL;
-}
-
 const char *tls_outgoing_choose(char **server_name, char **server_id)
 {
 	struct tls_wish wish;
-	const char *fault;
 	bool ok = true;
 
 	*server_name = *server_id = NULL;
 	tls_outgoing_wish(&wish);
-	fault = fault_of(&wish);
-	if (fault != NULL) {
+	if (wish.fault != NULL) {
 		connect_id[0] = '\0';
-		return fault;
+		return wish.fault;
 	}
 	*server_name = copy_of(wish.name, wish.name_length, &ok);
 	*server_id = copy_of(wish.id, wish.id_length, &ok);
@@ -181,7 +190,7 @@ bool tls_outgoing_can_choose(void)
 /* A message that stands for the connection in the event route. NULL without memory. */
 static struct sip_msg *event_message(const struct tcp_connection *c)
 {
-	struct sip_msg *msg = faked_msg_next();
+	struct sip_msg *msg = faked_msg_init() == 0 ? faked_msg_next() : NULL;
 
 	if (msg != NULL)
 		msg->rcv = c->rcv;

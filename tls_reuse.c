@@ -75,7 +75,7 @@ static bool is_same(const char *text, const char *other, size_t length,
 /* Whether T, which we have opened, was opened for what W wants. */
 static bool suits(const struct tls_connection *t, const struct tls_wish *w)
 {
-	return is_same(t->server_id, w->id, w->id_length, strncmp) &&
+	return w->fault == NULL && is_same(t->server_id, w->id, w->id_length, strncmp) &&
 	       is_same(t->server_name, w->name, w->name_length, strncasecmp);
 }
 
@@ -134,7 +134,7 @@ int tls_reuse_match(struct tcp_connection *c, struct ip_addr *ip, unsigned short
 int tls_reuse_match_two(struct tcp_connection *a, struct tcp_connection *b)
 {
 	const struct tls_connection *one = a->extra_data, *two = b->extra_data;
-	struct tls_wish wish = {NULL, 0, NULL, 0};
+	struct tls_wish wish = {.fault = NULL};
 
 	if (one == NULL || two == NULL)
 		return 1;
@@ -371,6 +371,8 @@ static void begin_demand(const struct dest_info *dst, const struct tls_wish *w)
 	else if (dst->send_sock != NULL)
 		to_address(&dst->send_sock->address, 0, &q.own);
 	tls_demand_begin(&message.demand, &q);
+	if (w->fault != NULL)
+		message.demand.kind = TLS_DEMAND_IMPOSSIBLE;
 }
 
 /* Whether there may be connections that do not suit a message that demands nothing. */

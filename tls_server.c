@@ -337,11 +337,31 @@ static int join_crowd(const struct tcp_connection *c, struct tls_connection *t)
 }
 
 /*
- * An outgoing connection: whether the script allows it, and what it chose. Returns 0, -1 when that cannot be,
- * or without memory (logged).
+ * Whether there is a section with the id that the script has chosen, if there must be one. The configuration
+ * that says so is the one that T uses then.
  */
+static bool has_section(struct tls_connection *t)
+{
+	if (t->server_id == NULL || options()->unknown_server_id == 0)
+		return true;
+	t->generation = tls_generation_pin();
+	return t->generation != NULL && tls_domain_has_id(t->generation, t->role, t->server_id);
+}
+
+/* T cannot be opened. Returns -1. */
+static int refuse_choice(struct tls_connection *t, enum tls_stat why, const char *reason)
+{
+	log_failure(t, why, "connecting", reason);
+	tls_generation_unpin(t->generation);
+	tls_shared_free(t->server_name);
+	tls_shared_free(t->server_id);
+	return -1;
+}
+
+/* An outgoing connection: whether the script allows it, and what it chose. Returns 0, -1 when not (logged). */
 static int ask_script(struct tcp_connection *c, struct tls_connection *t)
 {
+	char reason[REASON_SIZE];
 	const char *fault;
 
 	if (!tls_outgoing_allowed(c)) {
@@ -349,11 +369,15 @@ static int ask_script(struct tcp_connection *c, struct tls_connection *t)
 		return 0;
 	}
 	fault = tls_outgoing_choose(&t->server_name, &t->server_id);
-	if (fault == NULL)
+	if (fault != NULL)
+		return refuse_choice(
+			t, fault == TLS_OUTGOING_NO_MEMORY ? TLS_STAT_FAILED_MEMORY : TLS_STAT_FAILED_INTERNAL, fault);
+	if (has_section(t))
 		return 0;
-	log_failure(t, fault == TLS_OUTGOING_NO_MEMORY ? TLS_STAT_FAILED_MEMORY : TLS_STAT_FAILED_INTERNAL,
-	            "connecting", fault);
-	return -1;
+	snprintf(reason, sizeof(reason),
+	         "no client section has the server_id \"%.128s\" that the script has chosen (unknown_server_id)",
+	         t->server_id);
+	return refuse_choice(t, TLS_STAT_FAILED_INTERNAL, tls_text_clean(reason));
 }
 
 int tls_server_open(struct tcp_connection *c, int sock)
@@ -431,18 +455,26 @@ static void choose_domain(const struct tcp_connection *c, struct tls_connection 
 	q.server_name_length = t->server_name != NULL ? strlen(t->server_name) : 0;
 	t->use.address = q.address;
 	t->use.domain = tls_domain_find(t->generation, &q, &named);
+	if (t->role == TLS_CLIENT)
+		t->use.name = t->server_name != NULL ? t->server_name : t->use.domain->server_name;
 	if (t->server_id != NULL &&
 	    (t->use.domain->server_id == NULL || strcmp(t->use.domain->server_id, t->server_id) != 0))
 		LM_WARN("no client section of the TLS configuration has the server_id \"%s\": %s is used\n",
 		        t->server_id, t->use.domain->name);
 }
 
-/* The name that an outgoing connection asks for: the script's, else the domain's. Returns 0 or -1. */
+/*
+ * The name that an outgoing connection asks for: the script's, else the domain's. An address is none (RFC 6066
+ * section 3). Returns 0 or -1.
+ */
 static int set_outgoing_name(struct tls_connection *t)
 {
-	const char *name = t->server_name != NULL ? t->server_name : t->use.domain->server_name;
+	struct tls_hostname host;
+	const char *name = t->use.name;
 
-	return name == NULL || SSL_set_tlsext_host_name(t->ssl, name) == 1 ? 0 : -1;
+	if (name == NULL || !tls_hostname_read(name, strlen(name), &host) || host.is_address)
+		return 0;
+	return SSL_set_tlsext_host_name(t->ssl, host.text) == 1 ? 0 : -1;
 }
 
 /* Makes T's SSL. Returns 0, -1 without memory (logged). */

@@ -179,6 +179,8 @@ const struct tls_setting tls_settings_table[] = {
 	 .meaning = "start although a check of the library failed"},
 	{MODULE(unknown_server_name, TLS_INT, TLS_AT_RUNTIME), RUN(unknown_server_name), NUMBER(0, 0, 1),
 	 .meaning = "a client asks for an unknown name: 0 the default section serves it, 1 it is turned away"},
+	{MODULE(unknown_server_id, TLS_INT, TLS_AT_RUNTIME), RUN(unknown_server_id), NUMBER(0, 0, 1),
+	 .meaning = "a script chooses an unknown server_id: 0 another client section is used, 1 nothing is sent"},
 	{MODULE(match_profile, TLS_BOOL, 0), .choices = switches, NUMBER(1, 0, 1),
 	 .meaning = "a connection of ours is used again only for the server_id and server_name that it was opened for"},
 	{MODULE(dump_shared_memory, TLS_BOOL, 0), .choices = switches, NUMBER(0, 0, 1),

@@ -67,13 +67,14 @@ static bool is_chosen(const struct tls_domain *d, const struct tls_domain_query 
 /* Who the peer must be by D's certificate rules: what D would ask for when it connects, else its address. */
 static void set_name(struct tls_demand *out, const struct tls_domain *d, const struct tls_domain_query *q)
 {
-	out->name = q->server_name_length > 0 ? q->server_name : d->server_name;
-	out->name_length = q->server_name_length;
-	if (out->name == NULL && inet_ntop(q->address.family == 6 ? AF_INET6 : AF_INET, q->address.ip,
-	                                   out->address, sizeof(out->address)) != NULL)
-		out->name = out->address;
-	if (out->name != NULL && out->name_length == 0)
-		out->name_length = strlen(out->name);
+	const char *name = q->server_name_length > 0 ? q->server_name : d->server_name;
+	size_t length = q->server_name_length > 0 || name == NULL ? q->server_name_length : strlen(name);
+	int family = q->address.family == 6 ? AF_INET6 : AF_INET;
+
+	if (name != NULL && !tls_hostname_read(name, length, &out->name))
+		out->kind = TLS_DEMAND_IMPOSSIBLE;
+	if (name == NULL && inet_ntop(family, q->address.ip, out->name.text, sizeof(out->name.text)) == NULL)
+		out->kind = TLS_DEMAND_IMPOSSIBLE;
 }
 
 /* What the demands of OUT are told apart by, in all processes. Returns 0 or -1. */
@@ -85,11 +86,18 @@ static int set_key(struct tls_demand *out)
 	if (hash != NULL && EVP_DigestInit_ex(hash, EVP_sha256(), NULL) == 1 &&
 	    EVP_DigestUpdate(hash, &number, sizeof(number)) == 1 &&
 	    EVP_DigestUpdate(hash, &out->domain, sizeof(out->domain)) == 1 &&
-	    EVP_DigestUpdate(hash, out->name, out->name_length) == 1 &&
+	    EVP_DigestUpdate(hash, out->name.text, strlen(out->name.text)) == 1 &&
 	    EVP_DigestFinal_ex(hash, out->key, NULL) == 1)
 		result = 0;
 	EVP_MD_CTX_free(hash);
 	return result;
+}
+
+/* Whether no connection at all may be opened for Q. */
+static bool is_refused(struct tls_generation *g, const struct tls_domain_query *q)
+{
+	return q->server_id != NULL && tls_runtime_options()->unknown_server_id != 0 &&
+	       !tls_domain_has_id(g, q->role, q->server_id);
 }
 
 void tls_demand_begin(struct tls_demand *out, const struct tls_domain_query *q)
@@ -98,17 +106,18 @@ void tls_demand_begin(struct tls_demand *out, const struct tls_domain_query *q)
 	bool named;
 
 	*out = (struct tls_demand){.kind = TLS_DEMAND_IMPOSSIBLE, .generation = tls_generation_pin()};
-	if (out->generation == NULL)
+	if (out->generation == NULL || is_refused(out->generation, q))
 		return;
 	d = tls_domain_find(out->generation, q, &named);
 	if (d->verify_mode == SSL_VERIFY_NONE || d->accept_any || (!d->reuse_verified_only && !is_chosen(d, q))) {
 		out->kind = TLS_DEMAND_NOTHING;
 		return;
 	}
+	out->kind = TLS_DEMAND_PEER;
 	out->domain = d;
 	set_name(out, d, q);
-	if (out->name != NULL && set_key(out) == 0)
-		out->kind = TLS_DEMAND_PEER;
+	if (set_key(out) != 0)
+		out->kind = TLS_DEMAND_IMPOSSIBLE;
 }
 
 void tls_demand_end(struct tls_demand *demand)
@@ -116,7 +125,6 @@ void tls_demand_end(struct tls_demand *demand)
 	tls_generation_unpin(demand->generation);
 	demand->generation = NULL;
 	demand->domain = NULL;
-	demand->name = NULL;
 }
 
 /* ---- what is known */
@@ -202,7 +210,8 @@ static bool is_good(const struct tls_demand *demand, const struct peer *p, int64
 	*until = tls_clock_wall() + BAD_SECONDS;
 	if (store != NULL && set_rules(store, d, p) &&
 	    tls_verify_certificates(store, d->verify_purpose, TLS_SERVER) == 1)
-		good = !d->verify_name || tls_verify_names(p->leaf, demand->name, demand->name_length, d->wildcards);
+		good = !d->verify_name ||
+		       tls_verify_names(p->leaf, demand->name.text, strlen(demand->name.text), d->wildcards);
 	if (good)
 		*until = tls_lifetime_end(store);
 	X509_STORE_CTX_free(store);

@@ -216,17 +216,13 @@ bool tls_verify_names(const X509 *x, const char *domain, size_t length, bool wil
 	return result;
 }
 
-/*
- * Who the server at the other end of SSL must be: the name that we ask for, else its address, as text in OUT.
- */
-static const char *expected_name(const SSL *ssl, const struct tls_address *address,
-                                 char out[INET6_ADDRSTRLEN])
+/* Who the server at the other end of USE must be: the host that we ask for, else its address. */
+static const char *expected_name(const struct tls_domain_use *use, struct tls_hostname *out)
 {
-	const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
-
-	return name != NULL
-	           ? name
-	           : inet_ntop(address->family == 6 ? AF_INET6 : AF_INET, address->ip, out, INET6_ADDRSTRLEN);
+	if (use->name != NULL)
+		return tls_hostname_read(use->name, strlen(use->name), out) ? out->text : use->name;
+	return inet_ntop(use->address.family == 6 ? AF_INET6 : AF_INET, use->address.ip, out->text,
+	                 sizeof(out->text));
 }
 
 /* Says in the error queue that X is not for NAME, and for whom it is. */
@@ -248,12 +244,12 @@ static void raise_names(const X509 *x, const char *name)
 static bool server_is_named(SSL *ssl, X509_STORE_CTX *store, const X509 *leaf)
 {
 	const struct tls_domain_use *use = SSL_get_app_data(ssl);
-	char text[INET6_ADDRSTRLEN];
+	struct tls_hostname host;
 	const char *name;
 
 	if (use == NULL || use->domain == NULL || !use->domain->verify_name)
 		return true;
-	name = expected_name(ssl, &use->address, text);
+	name = expected_name(use, &host);
 	if (name != NULL && tls_verify_names(leaf, name, strlen(name), use->domain->wildcards))
 		return true;
 	raise_names(leaf, name != NULL ? name : "");

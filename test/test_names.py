@@ -140,7 +140,7 @@ def test_verify_name(relay, certs, kind, version):
     """The server is who was asked for, or it gets nothing."""
     _, _, good, bad = NAMES[kind]
     pair = pair_for(certs, kind, ExtendedKeyUsageOID.SERVER_AUTH)
-    wrong = next(n for n in bad if n.endswith(".test") and n[0] not in ".*")
+    wrong = next(n for n in bad if n.endswith(".test") and n[0] not in ".*" and ":" not in n)
     right = next((n for n in good if "*" not in n), None)
     since = len(relay.log())
     assert served(relay, certs, pair, version, f"X-Ask: {wrong}", FAILS).status >= 400
@@ -159,6 +159,24 @@ def test_verify_name_by_address(relay, certs, version):
     since = len(relay.log())
     assert served(relay, certs, certs.server("names-no-ip", names=["DNS:a.test"]), version, FAILS).status >= 400
     relay.wait_log(re.escape('certificate is not for "127.0.0.1" (verify_name'), since=since)
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+@pytest.mark.parametrize("asked, name", [
+    ("192.0.2.7", "IP:192.0.2.7"), ("192.0.2.7:5061", "IP:192.0.2.7"), ("[2001:DB8:0::7]:5061", "IP:2001:db8::7"),
+    ("[2001:db8::7]", "URI:sip:[2001:db8::7]"), ("2001:db8::7", "IP:2001:db8::7"), ("a.test:5061", "DNS:a.test"), ("a.test.", "DNS:a.test"),
+    ("A.TEST.:5061", "URI:sip:a.test")])
+def test_verify_name_by_what_is_not_sent(relay, certs, asked, name, version):
+    """An address is compared, though it is never sent as a server name (RFC 6066, section 3); a port is neither."""
+    good = certs.server("names-not-sent-" + str(abs(hash(name))), names=[name])
+    other = certs.server("names-not-sent-other", names=["IP:127.0.0.1", "DNS:b.test"])
+    host = name.split(":", 1)[1].removeprefix("sip:").strip("[]")
+    with Peer(server_context(good, version)) as peer, UdpClient(relay.port(UDP)) as udp:
+        assert udp.ask(headers=[f"X-Target: {peer.uri()}", f"X-Ask: {asked}"]).status == 200
+        assert [n and n.lower() for n in peer.names] == [None if "IP" in name or "[" in name else host]
+    since = len(relay.log())
+    assert served(relay, certs, other, version, f"X-Ask: {asked}", FAILS).status >= 400
+    relay.wait_log(f'(?i)' + re.escape(f'certificate is not for "{host}" (verify_name'), since=since)
 
 
 def test_failures_are_counted(relay, certs):

@@ -214,7 +214,7 @@ def is_answered(udp, call_id):
 
 # -- what a stranger gets ------------------------------------------------------------------------------------------------
 
-TRUNK = pytest.mark.parametrize("how", [{"id": "trunk"}, {"name": "trunk.test"}, {"id": "nameless"}], ids=str)
+TRUNK = pytest.mark.parametrize("how", [{"id": "trunk"}, {"name": "trunk.test"}, {"name": "trunk.test.:5061"}, {"id": "nameless"}], ids=str)
 
 
 @TRUNK
@@ -230,7 +230,7 @@ def test_stranger_without_a_certificate(host, udp, source, how, version):
 
 @pytest.mark.parametrize("who, how", [
     ("another", {"id": "trunk"}), ("ours", {"id": "trunk"}), ("ours", {"id": "nameless"}), ("expired", {"id": "nameless"}),
-    ("client_only", {"id": "trunk"}), ("trunk", {"id": "trunk", "name": "another.test"})], ids=str)
+    ("client_only", {"id": "trunk"}), ("trunk", {"id": "trunk", "name": "192.0.2.9:5061"}), ("trunk", {"id": "trunk", "name": "another.test"})], ids=str)
 def test_stranger_with_a_certificate(host, udp, source, shown, who, how):
     """One of another authority, for another name, for clients alone, or one that has expired."""
     at = source()

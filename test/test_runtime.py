@@ -21,7 +21,8 @@ NAMES = """force_run method server_name server_name_mode server_id verify_certif
 SECRET = {"private_key_password"}  # which the packaged module shows from 6.0 on
 CHANGE = {"config", "log", "debug", "connection_timeout", "low_mem_threshold1", "low_mem_threshold2", "ct_wq_max",
           "con_ct_wq_max", "ct_wq_blk_size", "send_close_notify"}
-NEW = {"handshake_timeout", "max_handshakes_per_address", "send_timeout", "session_lifetime", "unknown_server_name"}
+NEW = {"handshake_timeout", "max_handshakes_per_address", "send_timeout", "session_lifetime", "unknown_server_name",
+       "unknown_server_id"}
 
 
 def make(start, certs, module="ours", **tls):
@@ -119,7 +120,7 @@ def test_what_can_be_changed(host):
 @pytest.mark.parametrize("name, value", [
     ("connection_timeout", -2), ("connection_timeout", 2000000000), ("handshake_timeout", 0), ("log", 101),
     ("con_ct_wq_max", -1), ("ct_wq_blk_size", 0), ("send_close_notify", 2), ("low_mem_threshold1", -2),
-    ("unknown_server_name", 2), ("session_lifetime", -1),
+    ("unknown_server_name", 2), ("unknown_server_id", 2), ("session_lifetime", -1),
 ])
 def test_value_out_of_range(host, name, value):
     before = get(host, name)

@@ -27,6 +27,12 @@ request_route {
 	if ($hdr(X-Xname) != $null) {
 		$xavp(out[0]=>server_name) = $hdr(X-Xname);
 	}
+	if ($hdr(X-Hex-Name) != $null) {
+		$xavp(out[0]=>server_name) = $(hdr(X-Hex-Name){s.decode.hexa});
+	}
+	if ($hdr(X-Hex-Id) != $null) {
+		$xavp(out[0]=>server_id) = $(hdr(X-Hex-Id){s.decode.hexa});
+	}
 	if ($hdr(X-Reload) != $null) {
 		if (tls_reload()) {
 			sl_send_reply("200", "Reloaded");
@@ -96,13 +102,16 @@ def profiles(certs):
     def section(head, who, **more):
         return f"[{head}]\n{who.section(**more)}\n"
 
-    who = {n: certs.client("profile-" + n) for n in ("default", "one", "two", "three", "bare", "deep")}
+    who = {n: certs.client("profile-" + n) for n in ("default", "one", "two", "three", "bare", "deep", "port", "four", "six")}
     return (section("server:default", certs.server_ec, ca_list=certs.ca.cert, verify_certificate="yes")
             + section("client:default", who["default"])
             + section("client:any", who["one"], server_id="one", server_name="one.test")
             + section("client:any", who["two"], server_id="two", server_name="two.test")
             + section("client:any", who["three"], server_name="three.test")
             + section("client:any", who["deep"], server_name="deep.test", server_name_mode=2)
+            + section("client:any", who["port"], server_id="port", server_name="port.test:5061")
+            + section("client:any", who["four"], server_id="four", server_name="192.0.2.4:5061")
+            + section("client:any", who["six"], server_name="[2001:db8::7]")
             + section("client:192.0.2.1:5061", who["bare"], server_id="bare"))
 
 
@@ -169,6 +178,13 @@ CHOICES = [
     ({"id": "one", "xid": "two", "xname": "three.test"}, ("one", "three.test")),
     ({"id": "nobody"}, ("default", None)), ({"id": "nobody", "xname": "three.test"}, ("three", "three.test")),
     ({"id": "ONE"}, ("default", None)),
+    # an address is no server name (RFC 6066, section 3), and a port is no part of one
+    ({"xname": "127.0.0.1"}, ("default", None)), ({"xname": "127.0.0.1:5061"}, ("default", None)),
+    ({"xname": "[::1]:5061"}, ("default", None)), ({"xname": "[::1]"}, ("default", None)), ({"xname": "::1"}, ("default", None)),
+    ({"xname": "three.test:5061"}, ("three", "three.test")), ({"xname": "three.test."}, ("three", "three.test")),
+    ({"xname": "three.test.:5061"}, ("three", "three.test")), ({"xname": "[2001:DB8:0::7]:5061"}, ("six", None)),
+    ({"id": "port"}, ("port", "port.test")), ({"xname": "port.test"}, ("port", "port.test")),
+    ({"id": "four"}, ("four", None)), ({"xname": "192.0.2.4"}, ("four", None)), ({"xid": "four", "xname": "a.test"}, ("four", "a.test")),
 ]
 
 
@@ -233,6 +249,74 @@ def test_odd_server_name(host, udp, peer, name):
     status = udp.ask(headers=to(target, xname=name)).status
     assert status >= 400 or seen(target) == ("default", name)
     assert udp.ask(headers=to(other, xname="three.test")).status == 200 and seen(other) == ("three", "three.test")
+
+
+@WAYS
+@pytest.mark.parametrize("header", ["X-Hex-Name", "X-Hex-Id"])
+@pytest.mark.parametrize("text", [b"three.test\0.evil.test", b"\0", b"one\0", b"\0one"], ids=repr)
+def test_zero_byte(host, udp, peer, header, text, stateless):
+    """What would be cut there is nobody's: nothing goes out, over a connection that stands neither, and nobody is chosen in its stead."""
+    target, since = peer(), len(host.log())
+    assert udp.ask(headers=to(target, xname="three.test")).status == 200
+    assert udp.ask(headers=to(target, xid="one")).status == 200
+    request = {"headers": [*to(target, stateless), f"{header}: {text.hex()}"], "method": "MESSAGE"}
+    if stateless:
+        host.wait_log(f"after {udp.send(**request)} MESSAGE\n")
+    else:
+        assert udp.ask(**request).status >= 400
+    host.wait_log(re.escape(f"TLS connecting failed: peer 127.0.0.1:{target.port}, domain none yet: the server_") + "(name|id) in the xavp of xavp_cfg has a zero byte", since=since)
+    assert target.accepted == 2 and len(target.requests) == 2
+    assert udp.ask(headers=to(target)).status == 200 and seen(target, 2) == ("default", None)
+
+
+@pytest.mark.parametrize("name", ["a b.test", "x" * 257, "http://three.test/", "three.test:sip", "[three.test]", "b\u00fccher.test", ":"])
+def test_name_of_nobody(host, udp, peer, name):
+    """What is neither a name nor an address is not asked for, and the message fails, with its reason in the log."""
+    target, since = peer(), len(host.log())
+    assert udp.ask(headers=to(target, xname=name)).status >= 400
+    host.wait_log("the server_name in the xavp of xavp_cfg is (neither a host name nor an address|longer than 255 bytes)", since=since)
+    assert target.accepted == 0
+    assert udp.ask(headers=to(target)).status == 200
+
+
+@pytest.fixture(scope="module")
+def strict_host(module_host, certs):
+    """A host that opens nothing for an id that no section has."""
+    return make(module_host, certs, modparams={"tls": {"xavp_cfg": "out", "unknown_server_id": 1}})
+
+
+@WAYS
+@pytest.mark.parametrize("how", [{"id": "nobody"}, {"xid": "nobody"}, {"id": "nobody", "xname": "three.test"}, {"xid": "ONE"}], ids=str)
+def test_unknown_server_id(strict_host, peer, how, stateless):
+    """Not a byte to the peer; with known ids, or none, as ever."""
+    strict_host.revive()
+    target, since = peer(), len(strict_host.log())
+    with UdpClient(strict_host.port(UDP)) as udp:
+        if stateless:
+            strict_host.wait_log(f"after {udp.send(method='MESSAGE', headers=to(target, True, **how))} MESSAGE\n")
+        else:
+            assert udp.ask(headers=to(target, **how)).status >= 400
+        told = f'no client section has the server_id "{how.get("id", how.get("xid"))}" that the script has chosen (unknown_server_id)'
+        strict_host.wait_log(re.escape(f"TLS connecting failed: peer 127.0.0.1:{target.port}, domain none yet: {told}"), since=since)
+        assert target.accepted == 0
+        for known, result in (({"id": "one"}, ("one", "one.test")), ({}, ("default", None))):
+            assert udp.ask(headers=to(target, stateless, **known)).status == 200
+            assert identities(target)[-1] == result
+    strict_host.check_alive()
+
+
+def test_unknown_server_id_and_a_connection_of_the_peer(strict_host, certs):
+    """Nor does the message go to whoever has connected from there."""
+    strict_host.revive()
+    with UdpClient(strict_host.port(UDP)) as udp, connect(strict_host.port(), pair=certs.client_good) as client:
+        client.ask()
+        where = "sip:x@127.0.0.1:%d;transport=tls" % client.sock.getsockname()[1]
+        assert udp.ask(headers=[f"X-Target: {where}", "X-Id: nobody"]).status >= 400
+        call_id = udp.send(headers=[f"X-Target: {where}"])
+        request = client.message()
+        assert request.get("call-id") == call_id
+        client.send(sip.reply(request))
+        assert udp.final(call_id).status == 200
 
 
 # -- whose choice it is -----------------------------------------------------------------------------------------------

@@ -199,6 +199,7 @@ static const struct known {
 	{"tls_debug", NULL, "debug", TLS_INT, LIVE, "3"},
 	{"tls_force_run", NULL, "force_run", TLS_BOOL, M, "no"},
 	{"unknown_server_name", NULL, "unknown_server_name", TLS_INT, LIVE, "0"},
+	{"unknown_server_id", NULL, "unknown_server_id", TLS_INT, LIVE, "0"},
 	{"match_profile", NULL, NULL, TLS_BOOL, M, "yes"},
 	{"dump_shared_memory", NULL, NULL, TLS_BOOL, M, "no"},
 	{"xavp_cfg", NULL, NULL, TLS_STRING, M, ""},

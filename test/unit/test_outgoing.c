@@ -1,4 +1,4 @@
-/* links: tls_outgoing.c test/unit/fake_host.c */
+/* links: tls_outgoing.c tls_hostname.c test/unit/fake_host.c */
 /*
  * test_outgoing.c - what the script says of outgoing connections, also where it says nonsense or cannot be asked
  *
@@ -59,11 +59,17 @@ unsigned inc_msg_no(void)
 	return 0;
 }
 
+/* It is parsed once in each process, for which there may be no memory. */
+int faked_msg_init(void)
+{
+	return has_memory ? 0 : -1;
+}
+
 sip_msg_t *faked_msg_next(void)
 {
 	static struct sip_msg msg;
 
-	return has_memory ? &msg : NULL;
+	return &msg;
 }
 
 int run_actions(struct run_act_ctx *ctx, struct action *first, sip_msg_t *msg)
@@ -202,6 +208,23 @@ static void names_that_are_too_long_are_refused(void **state)
 	assert_non_null(strstr(fault("", ""), "longer than 255 bytes"));
 }
 
+static void names_of_nobody_are_refused(void **state)
+{
+	static const char *const texts[] = {"a b", "sip:a.test", "a.test:sip", "[a.test]", ".", "joe@a.test"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		struct tls_wish wish;
+
+		set(&name, texts[i], strlen(texts[i]));
+		assert_non_null(strstr(fault("", ""), "is neither a host name nor an address"));
+		tls_outgoing_wish(&wish);
+		assert_non_null(wish.fault); /* which no connection that stands suits either */
+	}
+	set(&name, "[2001:db8::7]:5061", 18);
+	assert_null(fault("[2001:db8::7]:5061", ""));
+}
+
 static void without_shared_memory(void **state)
 {
 	(void)state;
@@ -244,6 +267,7 @@ int main(void)
 		cmocka_unit_test_setup(what_is_chosen, begin),
 		cmocka_unit_test_setup(zero_bytes_are_refused, begin),
 		cmocka_unit_test_setup(names_that_are_too_long_are_refused, begin),
+		cmocka_unit_test_setup(names_of_nobody_are_refused, begin),
 		cmocka_unit_test_setup(without_shared_memory, begin),
 		cmocka_unit_test_setup(who_cannot_be_asked_has_not_agreed, begin),
 	};
