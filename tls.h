@@ -1476,7 +1476,8 @@ struct tls_connection {
 		peer_closed; /* its close_notify has come: RFC 8446 section 6.1 lets us go on sending, and asks for ours */
 	bool eof_after_input; /* the peer has closed, but not all that came before is delivered */
 	bool greedy;          /* had more for us than its last turn took */
-	bool heard; /* the peer has taken our part of the handshake: nothing it says now is about that */
+	bool heard;         /* the peer has taken our part of the handshake: nothing it says now is about that */
+	bool renegotiating; /* established, and in another handshake: the deadline is that one's */
 	struct tls_queue queue;        /* cleartext out */
 	long memory;                   /* shared bytes that belong to it */
 	unsigned held;                 /* bytes in the host's buffer when the last read ended */

@@ -178,7 +178,7 @@ static bool message_taken(const struct tcp_connection *c, const struct tls_conne
 /* Starts, keeps or ends the deadline of the message that is under way as this read begins. */
 static void watch_message(const struct tcp_connection *c, struct tls_connection *t)
 {
-	if (t->phase != TLS_PHASE_ESTABLISHED)
+	if (t->phase != TLS_PHASE_ESTABLISHED || t->renegotiating)
 		return;
 	if (!mid_message(c, t))
 		t->deadline_set = false;
@@ -200,7 +200,7 @@ static bool too_late(const struct tcp_connection *c, struct tls_connection *t)
 {
 	if (!t->deadline_set || !past(t->deadline, get_ticks_raw()))
 		return false;
-	if (t->phase == TLS_PHASE_ESTABLISHED && message_over(c, t))
+	if (t->phase == TLS_PHASE_ESTABLISHED && !t->renegotiating && message_over(c, t))
 		t->deadline_set = false;
 	return t->deadline_set;
 }
@@ -219,7 +219,7 @@ static void log_late(struct tls_connection *t, int seconds, const char *name)
 /* The same for a deadline; once, whoever comes to it first: a read, the sweep, or the host's own timer. */
 static void log_deadline(struct tls_connection *t)
 {
-	bool message = t->phase == TLS_PHASE_ESTABLISHED;
+	bool message = t->phase == TLS_PHASE_ESTABLISHED && !t->renegotiating;
 
 	log_late(t, message ? message_seconds() : options()->handshake_timeout,
 	         message && options()->connection_timeout > 0 ? "connection_timeout" : "handshake_timeout");
@@ -518,10 +518,27 @@ static int refresh_keys(const struct tls_connection *t)
 	return result;
 }
 
-/* Whether T is established and in the middle of another handshake, or of a message that belongs to one. */
+/*
+ * Whether T is established and in the middle of another handshake, or of a message that belongs to one, and
+ * what we send waits for its end. A client of TLS 1.3 has no reason to stop in the middle of such a message: for
+ * it nothing waits, or any stranger could fill what may wait for all (ct_wq_max).
+ */
 static bool in_handshake_again(const struct tls_connection *t)
 {
-	return t->phase == TLS_PHASE_ESTABLISHED && SSL_in_init(t->ssl);
+	return t->phase == TLS_PHASE_ESTABLISHED && SSL_in_init(t->ssl) &&
+	       (t->role == TLS_CLIENT || SSL_version(t->ssl) < TLS1_3_VERSION);
+}
+
+/* Behind a step of T's: another handshake has as much time as the first one, whatever comes meanwhile. */
+static void watch_renegotiation(struct tls_connection *t)
+{
+	bool again = t->ssl != NULL && in_handshake_again(t);
+
+	if (again && !t->renegotiating)
+		set_deadline(t, options()->handshake_timeout);
+	else if (!again && t->renegotiating)
+		t->deadline_set = false;
+	t->renegotiating = again;
 }
 
 /* How far the handshake has come, for those who look closely (tls_debug). */
@@ -865,6 +882,7 @@ static int read_locked(struct tcp_connection *c, struct tls_connection *t, struc
 	t->io = io;
 	got = take_input(c, t, io, &full);
 	t->io = NULL;
+	watch_renegotiation(t);
 	if (send_output(c, t, io) != 0 || got < 0 || keep_input(t, io) != 0)
 		return -1;
 	if (half_record(t) && memory_low_to_go_on(c))

@@ -459,6 +459,16 @@ def test_renegotiation_storm(host, bystander, kind):
     client.close()
 
 
+def test_half_a_key_update_lets_nothing_wait(host, bystander):
+    """Answers to a client that stops in the middle of a message about its keys do not fill what may wait for all: it goes."""
+    client = forger(host.port(), "1.3")
+    requests = b"".join(client.seal(DATA, sip.request()) for _ in range(24))
+    client.push(requests + client.seal(HANDSHAKE, message(KEY_UPDATE, b"\0")[:4]))
+    ends(client)
+    assert host.rpc("tls.info")["clear_text_write_queued_bytes"] == 0
+    bystander()
+
+
 def test_key_update_flood(host, bystander):
     """Eight thousand, each asking for one in return: bounded work, one answer, and then a request is served."""
     client, served = forger(host.port(), "1.3", timeout=30), []

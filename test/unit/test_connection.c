@@ -219,6 +219,50 @@ static void a_renegotiation_has_keys_of_its_own(void **state)
 	}
 }
 
+/* Begins a renegotiation with a server of the module's that allows it, and stops in the middle. */
+static void stop_in_a_renegotiation(void)
+{
+	SSL *ssl;
+
+	open_to_server(NULL, TLS1_2_VERSION);
+	assert_true(ends_shake(&e, NULL));
+	ssl = ends_tls(&e.server)->ssl;
+	SSL_clear_options(ssl, SSL_OP_NO_RENEGOTIATION);
+	SSL_set_options(ssl, SSL_OP_ALLOW_CLIENT_RENEGOTIATION);
+	assert_int_equal(SSL_renegotiate(e.client.ssl), 1);
+	ends_say(&e.client, "");
+	assert_true(ends_step(&e.server) && SSL_in_init(ssl));
+}
+
+/* What waits for its end waits no longer than for a first handshake, whatever else the peer says. */
+static void a_renegotiation_has_a_deadline(void **state)
+{
+	for (int sweeps = 0; sweeps < 2; sweeps++) {
+		fake_host_options()->handshake_timeout = 30;
+		stop_in_a_renegotiation();
+		assert_true(ends_say(&e.server, "waits"));
+		assert_int_equal(tls_queue_total(), 5);
+		fake_host_pass(29);
+		tls_server_sweep(0, NULL);
+		assert_false(e.server.told_to_close);
+		fake_host_pass(1);
+		if (sweeps)
+			tls_server_sweep(0, NULL);
+		else
+			ends_run(&e);
+		assert_int_equal(e.server.told_to_close, sweeps);
+		assert_int_equal(e.server.failed, !sweeps);
+		assert_true(logged("not finished within 30 s (handshake_timeout)"));
+		ends_close(&e);
+		assert_int_equal(tls_queue_total(), 0);
+		fake_host_clear();
+	}
+	stop_in_a_renegotiation();
+	ends_run(&e);
+	fake_host_pass(1000);
+	both_talk(); /* one that is over has none */
+}
+
 static void what_comes_with_finished_is_not_lost(void **state)
 {
 	for (size_t piece = 0; piece < 3; piece++) {
@@ -1012,6 +1056,7 @@ int main(void)
 		TEST(one_byte_at_a_time),
 		TEST(a_process_signs_and_decrypts_with_a_key_of_its_own),
 		TEST(a_renegotiation_has_keys_of_its_own),
+		TEST(a_renegotiation_has_a_deadline),
 		TEST(what_comes_with_finished_is_not_lost),
 		TEST(what_waits_goes_with_finished_in_its_order),
 		TEST(not_tls),
