@@ -395,22 +395,18 @@ static char *whole_chain_beside(const struct use *u)
 	return NULL;
 }
 
-/* Says that the issuer of the certificate TOP is missing; where it is: at URL, at WHERE, neither, both. */
-static void say_missing(struct use *u, int top, const char *url, const struct known *where)
+/* Says that the intermediate certificate above TOP is missing, which is in WHOLE, or at WHERE. */
+static void say_missing(struct use *u, int top, const char *whole, const struct known *where)
 {
-	char issuer[NAME_SIZE], *whole = whole_chain_beside(u), *remedy = NULL;
+	char issuer[NAME_SIZE], *remedy = NULL;
 	int n;
 
 	if (whole != NULL)
 		n = asprintf(&remedy, "name %s in its place, which has it", whole);
-	else if (where != NULL && where->path != NULL)
+	else if (where->path != NULL)
 		n = asprintf(&remedy, "append that, which is in %s:%d", where->path, where->line);
-	else if (where != NULL)
-		n = asprintf(&remedy, "append that from the trusted ones");
 	else
-		n = asprintf(&remedy,
-		             "name the file with the whole chain (fullchain.pem of certbot), or append what is at %s",
-		             url != NULL ? url : "its authority's");
+		n = asprintf(&remedy, "append that from the trusted ones");
 	tls_place_say(
 		&u->at, TLS_WARNING, u->file->lines[top],
 		"the intermediate certificate of its issuer, \"%s\", is missing behind it, and peers that do not have "
@@ -420,7 +416,19 @@ static void say_missing(struct use *u, int top, const char *url, const struct kn
 	u->said = true;
 	if (n >= 0)
 		free(remedy);
-	free(whole);
+}
+
+/* The same where only its address, URL, is known: authorities tell that of a root, too, and then all is well. */
+static void say_unknown(struct use *u, int top, const char *url)
+{
+	char issuer[NAME_SIZE];
+
+	tls_place_say(
+		&u->at, TLS_WARNING, u->file->lines[top],
+		"the certificate of its issuer, \"%s\", is not behind it: unless that is a root that peers trust, they "
+		"refuse this one; name the file with the whole chain (fullchain.pem of certbot), or append what is at %s",
+		tls_anchors_name(X509_get_issuer_name(certificate_at(u, top)), issuer, sizeof(issuer)), url);
+	u->said = true;
 }
 
 /* What is trusted completes a lone certificate when it is shown. Returns whether the issuer of X is there. */
@@ -439,7 +447,7 @@ static void check_complete(struct use *u)
 	int top = top_of(u);
 	X509 *x = top >= 0 ? certificate_at(u, top) : NULL;
 	const struct known *issuer;
-	char *url;
+	char *url, *whole;
 
 	if (x == NULL || x != u->file->leaf || is_completed(u, x))
 		return;
@@ -447,8 +455,12 @@ static void check_complete(struct use *u)
 	if (issuer != NULL && X509_self_signed(issuer->x, 0) == 1)
 		return;
 	url = published_at(x);
-	if (issuer != NULL || url != NULL)
-		say_missing(u, top, url, issuer);
+	whole = issuer != NULL || url != NULL ? whole_chain_beside(u) : NULL;
+	if (issuer != NULL || whole != NULL)
+		say_missing(u, top, whole, issuer);
+	else if (url != NULL)
+		say_unknown(u, top, url);
+	free(whole);
 	free(url);
 }
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 
 import pytest
 from cryptography import x509
@@ -153,6 +154,7 @@ class Site:
         self.own = certs.pair("own-authority", name("own.example.test"), extensions=[published])
         self.quiet = certs.pair("quiet-leaf", name("quiet.example.test"), self.middle)
         self.below_root = certs.pair("published-below-root", name("below.example.test"), self.root, extensions=[published])
+        self.below_other = certs.pair("published-below-other", name("private.example.test"), self.other, extensions=[published])
         crossed = certs.issue(self.middle.x509.subject, self.middle.private, self.other, ca=True)
         self.crossed = Pair("", "", crossed, self.middle.private)
 
@@ -180,14 +182,16 @@ CHAINS = {
     "nothing tells that one is missing": ("quiet", []),
     "signed twice over": ("leaf middle crossed", []),
     "signed twice over, the other way round": ("leaf crossed middle", []),
-    "alone": ("leaf", [["warning", "{f}:1: ", "issuer, \"/O=Example/CN=Test Intermediate\", is missing", "certbot", WHERE]]),
+    "alone": ("leaf", [["warning", "{f}:1: ", "issuer, \"/O=Example/CN=Test Intermediate\", is not behind it", "unless that is a root",
+                                      "certbot", WHERE]]),
+    "below a root that is nowhere": ("below_other", [["warning", "{f}:1: the certificate of its issuer, ", "unless that is a root", WHERE]]),
     "with a stranger": ("leaf other", [["warning", "{f}:{1}: \"/O=Elsewhere/CN=Other Root\" did not sign", "CN=Test Intermediate"]]),
     "below the root, with a stranger": ("below_root other", [["warning", "{f}:{1}: ", "CN=Other Root", "did not sign"]]),
     "with two strangers": ("leaf other below_root", [["warning", "{f}:{1}: ", "did not sign", "1 more"]]),
     "whole with a stranger": ("leaf middle root other", [["warning", "{f}:{3}: ", "CN=Other Root", "did not sign", "remove it"]]),
     "twice": ("leaf leaf middle", [["warning", "{f}:{1}: ", "CN=public.example.test\" is in this file twice", "line 1"]]),
     "intermediate twice": ("leaf middle middle", [["warning", "{f}:{2}: ", "twice", "line {1}"]]),
-    "twice, and nothing else": ("leaf leaf", [["warning", "{f}:{1}: ", "twice"], ["warning", "{f}:1: ", "is missing"]]),
+    "twice, and nothing else": ("leaf leaf", [["warning", "{f}:{1}: ", "twice"], ["warning", "{f}:1: ", "is not behind it"]]),
     "root before the intermediate": ("leaf root middle", [["warning", "{f}:{1}: ", "CN=Test Root\" stands before", "line {2}"]]),
     "intermediate first": ("middle leaf", [["error", "{f}:{1}: the private key belongs to this certificate", "public.example.test",
                                             "number 2", "must be first"]]),
@@ -231,6 +235,7 @@ def test_right_file_is_named(host, certs, site, tmp_path, case):
     problems = said(host)
     assert len(problems) == 1 and f"{tmp_path / ours}:1: " in problems[0][1], problems
     assert (f"name {tmp_path / beside} in its place" in problems[0][1]) == named, problems
+    assert ("is missing" in problems[0][1]) == named and ("unless that is a root" in problems[0][1]) != named, problems
 
 
 def test_odd_neighbours_are_not_read(host, certs, site, tmp_path):
@@ -238,7 +243,7 @@ def test_odd_neighbours_are_not_read(host, certs, site, tmp_path):
     (tmp_path / "cert.pem").write_text(site.text(site.leaf))
     os.mkfifo(tmp_path / "fullchain.pem")
     host.write("tls.cfg", config(certs, tmp_path / "cert.pem", site.leaf.key))
-    assert_said(host, [["warning", "cert.pem:1: ", "is missing", WHERE]])
+    assert_said(host, [["warning", "cert.pem:1: ", "is not behind it", WHERE]])
 
 
 def test_chain_that_ca_list_completes(host, certs, site):
@@ -249,6 +254,17 @@ def test_chain_that_ca_list_completes(host, certs, site):
     assert_said(host, [])
     host.write("tls.cfg", config(certs, twice, site.leaf.key, ca_list=both))
     assert_said(host, [["warning", "twice"], ["warning", f"tls.cfg:{LINE}: certificate: {twice}:1: ", "append that from the trusted"]])
+
+
+@pytest.mark.parametrize("setting", ["ca_list", "ca_path"])
+def test_root_elsewhere_in_the_configuration(host, certs, site, tmp_path, setting):
+    """An issuer whose address is known and that another section trusts as a root is not asked for."""
+    (tmp_path / "root.pem").write_text(site.text(site.other))
+    subprocess.run(["openssl", "rehash", str(tmp_path)], check=True)
+    where = tmp_path / "root.pem" if setting == "ca_list" else tmp_path
+    alone = certs.write("private.pem", site.text(site.below_other))
+    host.write("tls.cfg", config(certs, alone, site.below_other.key) + f"\n[client:127.0.0.1:9]\n{setting} = {where}\n")
+    assert_said(host, [])
 
 
 def test_issuer_elsewhere_in_the_configuration(host, certs, site):
@@ -280,4 +296,4 @@ def test_chains_of_a_client_and_of_the_second_kind(host, certs, site):
     text = (f"[server:default]\n{rsa.section(certificate2=alone, private_key2=site.leaf.key)}"
             f"[client:default]\n{site.quiet.section(certificate=certs.write('c.pem', site.text(site.quiet, site.other)))}")
     host.write("tls.cfg", text)
-    assert_said(host, [["warning", "tls.cfg:5: certificate2: ", "is missing"], ["warning", "tls.cfg:9: certificate: ", "did not sign"]])
+    assert_said(host, [["warning", "tls.cfg:5: certificate2: ", "is not behind it"], ["warning", "tls.cfg:9: certificate: ", "did not sign"]])
