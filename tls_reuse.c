@@ -332,28 +332,56 @@ static bool will_do(struct tcp_connection *c, const struct tls_wish *w)
 	return t->role == TLS_SERVER ? reach_verdict(c) : suits(t, w);
 }
 
+static void say_unsent(void)
+{
+	LM_ERR(
+		"a message to %s port %u was not sent: no connection for its server_id and server_name could be opened\n",
+		ip_addr2a(&message.target.ip), message.target.port);
+}
+
+/* What the host finds when it looks for a connection. */
+enum found { FOUND_NONE, FOUND_GOOD, FOUND_BAD };
+
 /*
- * Takes what the host would choose, and does not suit W, out of its sight, until what is left suits. Returns
- * whether it is left with a connection.
+ * Takes what the host would choose, and does not suit W, out of its sight, until what is left suits. BAD: that
+ * cannot be, as newer hosts look for the peer's own port in another table, too.
  */
-static bool hide_unsuitable(const struct dest_info *dst, const struct tls_wish *w)
+static enum found hide_unsuitable(const struct dest_info *dst, const struct tls_wish *w)
 {
 	int last = 0;
 
 	for (int i = 0; i < HIDE_MAX; i++) {
 		struct tcp_connection *c = host_choice(dst, &message.target);
-		bool suitable = c != NULL && will_do(c, w), again = c != NULL && c->id == last;
+		bool good = c != NULL && will_do(c, w), asked = c != NULL && is_asked_about(c),
+			 again = c != NULL && c->id == last;
 
 		if (c == NULL)
-			return false;
+			return FOUND_NONE;
 		last = c->id;
-		if (!suitable && !is_asked_about(c))
+		if (!good && !asked)
 			hide(c, message.target.port);
 		tls_list_put(c);
-		if (suitable || again)
-			return suitable;
+		if (good)
+			return FOUND_GOOD;
+		if (again) /* the host passes over what it asks about */
+			return asked ? FOUND_NONE : FOUND_BAD;
 	}
-	return true;
+	return FOUND_BAD;
+}
+
+/* Leads the host to a connection that suits the message to DST and W, to a new one, or nowhere. */
+static void lead(struct dest_info *dst, const struct tls_wish *w)
+{
+	enum found found = hide_unsuitable(dst, w);
+
+	if (found == FOUND_GOOD)
+		return;
+	dst->id = find_suitable(w);
+	if (found == FOUND_NONE || dst->id != 0)
+		return;
+	dst->id = NOBODY;
+	su_setport(&dst->to, 0); /* else it would look by the address, too */
+	say_unsent();
 }
 
 /* What the message to DST, for which the script wants W, asks of connections that their peers have opened. */
@@ -405,9 +433,8 @@ static void choose(struct dest_info *dst)
 	message.looking = true;
 	if (dst->proto != PROTO_TLS && message.demand.kind != TLS_DEMAND_NOTHING)
 		check_browser(dst, &wish);
-	else if (dst->proto == PROTO_TLS && (message.demand.kind != TLS_DEMAND_NOTHING || may_differ()) &&
-	         !hide_unsuitable(dst, &wish))
-		dst->id = find_suitable(&wish);
+	else if (dst->proto == PROTO_TLS && (message.demand.kind != TLS_DEMAND_NOTHING || may_differ()))
+		lead(dst, &wish);
 	message.looking = false;
 	tls_demand_end(&message.demand);
 	message.chosen = true;
@@ -462,13 +489,6 @@ static int on_message_out(sr_event_param_t *event)
 	dst->id = 0;
 	choose(dst);
 	return 0;
-}
-
-static void say_unsent(void)
-{
-	LM_ERR(
-		"a message to %s port %u was not sent: no connection for its server_id and server_name could be opened\n",
-		ip_addr2a(&message.target.ip), message.target.port);
 }
 
 /* The message must not go out on T; the host goes on as if it had. */

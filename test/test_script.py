@@ -221,6 +221,15 @@ def test_choice_survives_the_move_to_another_process(host, udp, peer, version, s
     assert [seen(target) for target, _, _ in slow] == [result for _, _, result in slow]
 
 
+def test_port_in_a_section(start_host, certs):
+    """Said with its line; an address alone, which is as good as a name there, is not."""
+    host, lines = make(start_host, certs), profiles(certs).splitlines()
+    told = re.findall(r"tls\.cfg:(\d+): server_name: (.*)", host.log())
+    assert [(lines[int(n) - 1], text) for n, text in told] == [
+        (f"server_name = {name}:5061", "the port is no part of the name, and has no effect; write it without")
+        for name in ("port.test", "192.0.2.4")]
+
+
 def test_choice_is_kept_through_a_reload(host, udp, peer):
     """The configuration is swapped while the handshake waits for the peer."""
     target = peer(gated=True)
