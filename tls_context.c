@@ -377,12 +377,24 @@ static void set_verification(struct tls_domain *d, const struct tls_settings *s)
 	d->reuse_verified_only = d->role == TLS_CLIENT && s->reuse_verified_only > 0;
 }
 
+/*
+ * OpenSSL's limit holds for the certificates of a peer and, in a client, for the names of authorities with which
+ * a server asks for one: those of a system's bundle are 15 KB, and 64 KB are possible. What a stranger may cost is
+ * a server's matter.
+ */
+static int longest_list(const struct tls_domain *d)
+{
+	int most = options->max_certificate_chain;
+
+	return d->role == TLS_CLIENT && most < SSL_MAX_CERT_LIST_DEFAULT ? SSL_MAX_CERT_LIST_DEFAULT : most;
+}
+
 static int use_verification(const struct builder *b, struct tls_domain *d)
 {
 	SSL_CTX_set_cert_verify_callback(d->ctx, tls_verify_chain, NULL);
 	SSL_CTX_set_verify(d->ctx, d->verify_mode, d->accept_any ? tls_verify_accept : tls_verify_note);
 	SSL_CTX_set_verify_depth(d->ctx, d->verify_depth);
-	SSL_CTX_set_max_cert_list(d->ctx, options->max_certificate_chain);
+	SSL_CTX_set_max_cert_list(d->ctx, longest_list(d));
 	if (d->trust == NULL || tls_store_use_trust(d->ctx, d->trust) == 0)
 		return 0;
 	refused(b, "ca_list", "the list of authorities", "");

@@ -18,7 +18,7 @@ import sip
 import certs as making
 from forge import (ALERT, CHANGE_CIPHER, DATA, FATAL, HANDSHAKE, HEARTBEAT, KEY_UPDATE, WARNING, Forger, alert, forger,
                    message, record, records, u16, u24)
-from host import TOP, relay_script, wait_for
+from host import TOP, Port, relay_script, wait_for
 from peers import Client, Closed, Peer, UdpClient, client_context, client_hello, connect, raw_exchange, refused, reset, \
     server_context, warm
 
@@ -760,7 +760,8 @@ def test_servers_that_lie_to_our_client(start_host, certs, shown):
     if shown in names:
         pair = certs.pair("lying-" + shown, making.name("localhost"), certs.ca, extensions=[names[shown]])
     else:
-        pair = certs.client_deep if shown == "deep" else certs.server_big_chain
+        pair = certs.client_deep if shown == "deep" else certs.server("bigger", certs.padded_ca, chain=[certs.padded_ca.x509],
+                                                                      padding=50000)
     text = (f"[server:default]\n{certs.server_ec.section()}\n[client:default]\nmethod = TLSv1.2+\nca_list = {certs.ca.cert}\n"
             "verify_certificate = yes\nrequire_certificate = yes\n")
     host = start_host(listen=(UDP, TLS), tls_cfg=text, script=RELAY)
@@ -769,10 +770,39 @@ def test_servers_that_lie_to_our_client(start_host, certs, shown):
         if shown == "deep":
             host.wait_log("certificate chain too long")
         elif shown == "big":
-            host.wait_log("the peer shows more than 16384 bytes of certificates")
+            host.wait_log("the peer shows more than 102400 bytes of certificates")
         else:
             peer.wait_requests(1)
         serves(host)
+
+
+@contextlib.contextmanager
+def asking_server(pair, authorities, version):
+    """OpenSSL's own server, which names all the authorities of a file when it asks for a certificate; gives its port."""
+    port = Port()
+    command = ["openssl", "s_server", "-accept", f"127.0.0.1:{port.number}", "-cert", pair.cert, "-key", pair.key, "-verify", "1",
+               "-CAfile", authorities, "-tls" + version.replace(".", "_")]
+    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        while "ACCEPT" not in (line := server.stdout.readline()):
+            assert line, "it has ended"
+        yield port.number
+    finally:
+        server.kill()
+        server.communicate()
+        port.release()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_servers_that_name_many_authorities(start_host, certs, version):
+    """A server that trusts a system's bundle, and asks for a certificate, names all of it: that is no chain of a stranger's."""
+    key = certs.new_key("ec")
+    many = certs.write("many.pem", b"".join(certs.pem(certs.issue(making.name(f"Authority number {n:04}", o="Example"), key,
+                                                                           ca=True)) for n in range(500)))
+    host = start_host(listen=(UDP, TLS), modparams=certs.server_ec.params(), script=RELAY)
+    with asking_server(certs.server_ec, many, version) as port, UdpClient(host.port(UDP)) as udp:
+        udp.send(headers=[f"X-Target: sip:127.0.0.1:{port};transport=tls"])
+        wait_for(lambda: statistic(host, "handshakes_connected") == 1, what="a handshake")
 
 
 # -- secrets are not given away ----------------------------------------------------------------------------------------
