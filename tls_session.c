@@ -300,6 +300,16 @@ static bool has_name_of_hello(const SSL *ssl, const SSL_SESSION *session)
 }
 
 /*
+ * Whether a full handshake could give SESSION's cipher. OpenSSL takes it from the session without a look at what
+ * the server allows now: a reload that forbids it would count two hours later. In TLS 1.3 it chooses anew.
+ */
+static bool has_allowed_cipher(SSL *ssl, const SSL_SESSION *session)
+{
+	return SSL_version(ssl) >= TLS1_3_VERSION ||
+	       sk_SSL_CIPHER_find(SSL_get_ciphers(ssl), SSL_SESSION_get0_cipher(session)) >= 0;
+}
+
+/*
  * OpenSSL's callback for each ticket that was read. One that does not count any more means a full handshake,
  * which ends as for any client that comes for the first time. OpenSSL itself would look at the age of a
  * ticket on the wall.
@@ -314,7 +324,7 @@ static SSL_TICKET_RETURN on_ticket_read(SSL *ssl, SSL_SESSION *session, const un
 	(void)arg;
 	if ((status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW) || !read_record(session, &r) ||
 	    seconds_left(&r) <= 0 || tls_clock_steady() - r.written >= TICKET_SECONDS ||
-	    !has_name_of_hello(ssl, session))
+	    !has_name_of_hello(ssl, session) || !has_allowed_cipher(ssl, session))
 		return SSL_TICKET_RETURN_IGNORE_RENEW;
 	return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
 }

@@ -146,6 +146,24 @@ def test_resumption_does_not_get_around_a_stricter_reload(host, certs):
         Client(host.port(), context, session=session).handshake()
 
 
+def test_resumption_keeps_no_cipher_that_a_reload_forbids(host, certs):
+    """A session of TLS 1.2 made with a cipher that is no longer allowed means a full handshake, with another; else it is resumed."""
+    context = client_context("1.2", ciphers="ECDHE-ECDSA-AES128-SHA:ECDHE-ECDSA-AES128-GCM-SHA256")
+
+    def come(session=None):
+        with Client(host.port(), context, session=session).handshake() as client:
+            assert client.ask().status == 200
+            return client.tls.session, client.tls.session_reused, client.tls.cipher()[0]
+
+    reload_to(host, text(certs.server_ec, server={"cipher_list": "ECDHE-ECDSA-AES128-SHA"}))
+    session, _, cipher = come()
+    assert cipher == "ECDHE-ECDSA-AES128-SHA" and come(session)[1:] == (True, cipher)
+    reload_to(host, text(certs.server_ec, server={"cipher_list": "ECDHE-ECDSA-AES128-GCM-SHA256"}))
+    assert come(session)[1:] == (False, "ECDHE-ECDSA-AES128-GCM-SHA256")
+    reload_to(host, text(certs.server_ec, server={"cipher_list": "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-SHA"}))
+    assert come(session)[1:] == (True, cipher)
+
+
 # -- in the middle of things --------------------------------------------------------------------------------------
 
 def test_reload_between_accept_and_hello(host, certs):
