@@ -23,7 +23,7 @@ PACKAGE="$DEB lintian python3-pytest python3-pytest-timeout python3-cryptography
 SYSTEMS="debootstrap debian-archive-keyring piuparts rsync"
 CORE="python3-pytest python3-pytest-timeout python3-cryptography gnutls-bin sip-tester curl procps binutils
 	kamailio-tls-modules kamailio-websocket-modules kamailio-extra-modules kamailio-utils-modules"
-SERVER="$RUN $PACKAGE $CORE valgrind libwolfssl-dev sslscan testssl.sh baresip-core"
+SERVER="$RUN $PACKAGE $CORE openssh-client valgrind libwolfssl-dev sslscan testssl.sh baresip-core"
 CHECK="$STYLE $UNIT $FUZZ $SERVER"
 BENCH="haproxy python3-matplotlib linux-perf"
 
