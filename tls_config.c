@@ -945,6 +945,22 @@ static void take_over_strays(struct tls_section *section, const struct tls_secti
 		*set_line(section, row) = *set_line(stray, row);
 }
 
+/* There is no setting NAME (said): the one that it is like may have been meant, or, where it is like none, any. */
+static void make_unsure_of(struct parser *p, const char *name)
+{
+	const char *similar = similar_name(name);
+	const struct tls_setting *row = similar != NULL ? tls_setting_find(similar, TLS_IN_FILE) : NULL;
+	int *set = row != NULL ? set_line(p->section != NULL ? p->section : p->stray, row) : NULL;
+
+	if (set == NULL) {
+		make_unsure(p);
+		return;
+	}
+	p->strayed |= p->section == NULL;
+	if (*set <= 0)
+		*set = -p->at.line;
+}
+
 /* "NAME = VALUE", at S. */
 static void parse_setting(struct parser *p, char *s)
 {
@@ -960,7 +976,7 @@ static void parse_setting(struct parser *p, char *s)
 	*end = '\0';
 	if ((row = tls_setting_find(name, TLS_IN_FILE)) == NULL) {
 		report_unknown(p, name);
-		make_unsure(p);
+		make_unsure_of(p, name);
 		return;
 	}
 	p->at.setting = name;

@@ -189,7 +189,7 @@ bool tls_pem_is(const struct tls_pem_entry *e, const char *label)
 /* Whether something of SIZE bytes at DATA begins with the element of DER that holds all the rest. */
 static bool is_der(const unsigned char *data, size_t size)
 {
-	return size > 4 && data[0] == 0x30 && (data[1] == 0x80 || data[1] == 0x82 || data[1] == 0x83);
+	return size > 4 && data[0] == 0x30 && data[1] >= 0x80 && data[1] <= 0x83;
 }
 
 const char *tls_pem_other_form(const char *data, size_t size)
@@ -197,7 +197,7 @@ const char *tls_pem_other_form(const char *data, size_t size)
 	const unsigned char *bytes = (const unsigned char *)data;
 
 	if (is_der(bytes, size))
-		return "the file is binary (DER, PKCS#7 or PKCS#12); convert it, such as with \"openssl x509 -inform DER\"";
+		return "the file is binary (DER, PKCS#7 or PKCS#12); convert it, such as with \"openssl x509 -inform DER\", a revocation list with \"openssl crl -inform DER\"";
 	if (size >= 2 && ((bytes[0] == 0xff && bytes[1] == 0xfe) || (bytes[0] == 0xfe && bytes[1] == 0xff)))
 		return "the file is UTF-16 text; save it as plain text";
 	if (memchr(data, '\r', size) != NULL && memchr(data, '\n', size) == NULL)

@@ -322,6 +322,14 @@ def test_all_mistakes_at_once(host, certs):
     assert all(word in said for word in ('"certificat"', "/no/such/ca", '"deep"', '"nothing"')), said
 
 
+@pytest.mark.parametrize("typo", ["verfy_certificate", "chiper_list", "ca_lst", "metod"])
+def test_a_typo_hides_nothing_beside_it(host, certs, typo):
+    """Where it can be told what was meant, all else that is wrong is told at once."""
+    host.write("tls.cfg", text(certs, private_key="/no/such/key", **{typo: "x"}))
+    said = " ".join(problems(host))
+    assert f'"{typo}"; did you mean' in said and "/no/such/key" in said, said
+
+
 # -- bytes that are no text ------------------------------------------------------------------------------------------------
 
 LATIN = "zertifikate-für-münchen".encode("latin-1")
