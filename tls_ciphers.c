@@ -16,17 +16,17 @@
 #define WORD_SIZE  128
 
 /*
- * Names that lists have from older versions of OpenSSL, alone or as a part of a cipher's name. Whoever wrote
+ * Names that lists have from older versions of OpenSSL, or of what needs an engine (GOST), alone or as a part of a cipher's name. Whoever wrote
  * them wants to be without such ciphers, or does not mind.
  */
 static const char *const retired[] = {
-	"SSLv2",   "SSLv3",   "EXP",    "EXPORT",    "EXPORT40", "EXPORT56", "EXP1024", "LOW",
-	"MEDIUM",  "RC4",     "RC2",    "DES",       "3DES",     "CBC3",     "IDEA",    "MD5",
-	"KRB5",    "kKRB5",   "aKRB5",  "SEED",      "kECDH",    "kECDHr",   "kECDHe",  "aECDH",
-	"ECDH",    "kDH",     "kDHr",   "kDHd",      "aDH",      "DH",       "FZA",     "aFZA",
-	"kFZA",    "eFZA",    "ADH",    "AECDH",     "NULL",     "aNULL",    "eNULL",   "DSS",
-	"aDSS",    "PSK",     "SRP",    "kSRP",      "aSRP",     "GOST",     "kGOST",   "aGOST",
-	"aGOST01", "aGOST94", "GOST94", "GOST89MAC", "CAMELLIA", "ARIA",     NULL,
+	"SSLv2",  "SSLv3",  "EXP",         "EXPORT",  "EXPORT40", "EXPORT56", "EXP1024",   "LOW",      "MEDIUM",
+	"RC4",    "RC2",    "DES",         "3DES",    "CBC3",     "IDEA",     "MD5",       "KRB5",     "kKRB5",
+	"aKRB5",  "SEED",   "kECDH",       "kECDHr",  "kECDHe",   "aECDH",    "ECDH",      "kDH",      "kDHr",
+	"kDHd",   "aDH",    "DH",          "FZA",     "aFZA",     "kFZA",     "eFZA",      "ADH",      "AECDH",
+	"NULL",   "aNULL",  "eNULL",       "DSS",     "aDSS",     "PSK",      "SRP",       "kSRP",     "aSRP",
+	"GOST",   "kGOST",  "aGOST",       "aGOST01", "aGOST94",  "GOST94",   "GOST89MAC", "CAMELLIA", "ARIA",
+	"GOST89", "GOST12", "GOST89MAC12", "aGOST12", "kGOST18",  "GOST2001", "GOST2012",  NULL,
 };
 
 static bool is_retired(const char *word)

@@ -217,6 +217,24 @@ def test_cipher_that_is_none(host, certs, ciphers):
         host.rpc("tls.reload")
 
 
+# The names of openssl-ciphers(1), of OpenSSL 3.0 to 3.6, and those of GOST's, which need an engine; as in the manual's order.
+KEYWORDS = """COMPLEMENTOFDEFAULT ALL COMPLEMENTOFALL HIGH MEDIUM LOW FIPS eNULL NULL aNULL kRSA aRSA RSA kDHr kDHd kDH kDHE kEDH DH
+DHE EDH ADH kEECDH kECDHE ECDH ECDHE EECDH AECDH aDSS DSS aDH aECDSA ECDSA TLSv1.2 TLSv1.0 TLSv1 SSLv3 AES128 AES256 AES AESGCM
+AESCCM AESCCM8 ARIA128 ARIA256 ARIA ARIAGCM CAMELLIA128 CAMELLIA256 CAMELLIA CHACHA20 3DES DES RC4 RC2 IDEA SEED MD5 SHA1 SHA
+SHA256 SHA384 aGOST aGOST01 aGOST12 kGOST kGOST18 GOST94 GOST89 GOST89MAC GOST12 GOST89MAC12 PSK kPSK kECDHEPSK kDHEPSK kRSAPSK
+aPSK SRP kSRP aSRP CBC GOST2001-GOST89-GOST89 GOST2001-NULL-GOST94 GOST2012-GOST8912-GOST8912 GOST2012-NULL-GOST12
+GOST2012-GOST8912-IANA LEGACY-GOST2012-GOST8912-GOST8912 IANA-GOST2012-GOST8912-GOST8912 GOST2012-MAGMA-MAGMAOMAC
+GOST2012-KUZNYECHIK-KUZNYECHIKOMAC SUITEB128 SUITEB128ONLY SUITEB192""".split()
+
+
+@pytest.mark.parametrize("sign", ["", "!", "-", "+", "AES+"])
+def test_documented_name_of_ciphers(host, certs, sign):
+    """One that stands for nothing in this OpenSSL is no mistake, whatever is done with it."""
+    sections = "".join(f"[server:127.0.0.1:{port}]\n{certs.server_ec.section(cipher_list=f'HIGH:{sign}{word}')}"
+                       for port, word in enumerate(KEYWORDS, 1) if not (sign and (word.startswith("SUITEB") or word in ("ALL", "HIGH"))))
+    assert not check(host, f"[server:default]\n{certs.server_ec.section()}{sections}")
+
+
 def test_standard_name_of_a_cipher(host, certs):
     """OpenSSL takes it for a suite of TLS 1.3, which it is not."""
     text = f"[server:default]\n{certs.server_ec.section(cipher_list='TLS_AES_128_GCM_SHA256:TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256')}"
