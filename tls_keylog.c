@@ -198,11 +198,50 @@ static int try_file(void *unused)
 	return 0;
 }
 
-/* As root, for a user who may not make files in that folder. Only a new file, so that no link leads elsewhere. */
-static int make_file(void)
+/*
+ * Whether only root can put something else in the place of what is in the folder FD: it is root's, and others may
+ * not write there, or not move what is not theirs (as in /tmp).
+ */
+static bool is_roots(int fd)
 {
-	int fd = open(options->keylog_file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
-	              S_IRUSR | S_IWUSR);
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && st.st_uid == 0 &&
+	       ((st.st_mode & (S_IWGRP | S_IWOTH)) == 0 || (st.st_mode & S_ISVTX) != 0);
+}
+
+/*
+ * Opens the folder of the key log, by a path without links on which nobody but root can lead root elsewhere; *NAME
+ * is the file's in it, a part of PATH, which is cut into names. Returns -1 when PATH is no such one.
+ */
+static int open_folder(char *path, const char **name)
+{
+	int folder = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char *rest = path, *part = strsep(&rest, "/");
+
+	while (folder >= 0 && rest != NULL) {
+		int next = -1;
+
+		if (part[0] != '\0' && is_roots(folder))
+			next = openat(folder, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (part[0] != '\0') {
+			close(folder);
+			folder = next;
+		}
+		part = strsep(&rest, "/");
+	}
+	*name = part;
+	if (folder >= 0 && is_roots(folder))
+		return folder;
+	if (folder >= 0)
+		close(folder);
+	return -1;
+}
+
+/* As root, for a user who may not make files in FOLDER. Only a new file, so that no link leads elsewhere. */
+static int make_file(int folder, const char *name)
+{
+	int fd = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, S_IRUSR | S_IWUSR);
 	int result;
 
 	if (fd < 0)
@@ -210,6 +249,27 @@ static int make_file(void)
 	result = fchown(fd, tls_access_uid(), tls_access_gid());
 	close(fd);
 	return result;
+}
+
+/* Makes the file for the user whom the server will be, where that user may not. */
+static void make_for_user(void)
+{
+	char path[PATH_MAX];
+	const char *name;
+	int folder;
+
+	if (options->keylog_file[0] != '/' || strlen(options->keylog_file) >= sizeof(path))
+		return;
+	strcpy(path, options->keylog_file);
+	folder = open_folder(path, &name);
+	if (folder < 0)
+		return;
+	if (make_file(folder, name) == 0) {
+		tls_access_as_user(try_file, NULL);
+		if (shared->wrong != 0) /* the folder is closed to that user */
+			unlinkat(folder, name, 0);
+	}
+	close(folder);
 }
 
 static int check_file(void)
@@ -222,11 +282,8 @@ static int check_file(void)
 	}
 	shared->wrong = EPERM;
 	tls_access_as_user(try_file, NULL);
-	if (shared->wrong == EACCES && tls_access_will_change() && make_file() == 0) {
-		tls_access_as_user(try_file, NULL);
-		if (shared->wrong != 0) /* the folder is closed to that user */
-			unlink(options->keylog_file);
-	}
+	if (shared->wrong == EACCES && tls_access_will_change())
+		make_for_user();
 	if (shared->wrong == 0)
 		return 0;
 	LM_ERR("keylog_file %s: %s\n", options->keylog_file, reason(shared->wrong, room, sizeof(room)));

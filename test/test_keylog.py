@@ -330,6 +330,18 @@ def test_file_that_would_be_another_users(start_host, certs, case):
     assert os.path.lexists(path) == (case != "closed folder")
 
 
+@as_root
+def test_root_makes_no_file_where_a_link_leads(start_host, certs):
+    """The server's user has put a link in the way: root makes nothing for it in a folder that it may not write to."""
+    host = make_for_nobody(start_host, certs, 0o755, NOBODY.pw_uid)
+    host.modparams["tls"]["keylog_file"] = host.path("logs/sub/keys")
+    os.mkdir(host.path("roots"), 0o755)
+    os.symlink(host.path("roots"), host.path("logs/sub"))
+    log = host.refuses()
+    assert re.search(r"ERROR: .*keylog_file \S+/logs/sub/keys: Permission denied \(user nobody\)", log), log
+    assert not os.listdir(host.path("roots"))
+
+
 # -- what must not start ----------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660, 0o620])
