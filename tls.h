@@ -620,6 +620,20 @@ bool tls_pem_is(const struct tls_pem_entry *e, const char *label);
 /* What a file without entries is instead, and what to do; NULL: unknown. */
 const char *tls_pem_other_form(const char *data, size_t size);
 
+/* ------------------------------------------------------------------ children: tls_child.c -------------- */
+
+/*
+ * Runs WORK(ARG) here and returns what it returns; the end of a child that it forks and awaits is nobody's to hear of,
+ * as SIGCHLD does meanwhile what it does by default. Main process, one thread.
+ */
+int tls_child_unheard(int (*work)(void *arg), void *arg);
+
+/*
+ * Runs WORK(ARG) in a child, unheard as above, and waits for it. Returns the lowest 8 bits of what WORK returned, or
+ * -1: no child, or it ended by a signal. Main process.
+ */
+int tls_child_run(int (*work)(void *arg), void *arg);
+
 /* ------------------------------------------------------------------ what the server's user may: tls_access.c */
 
 /*

@@ -18,7 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tls_compat.h"
@@ -73,20 +72,26 @@ static int become_the_user(void)
 	return initgroups(known->pw_name, known->pw_gid) == 0 && setuid((uid_t)uid) == 0 ? 0 : -1;
 }
 
+struct errand {
+	int (*work)(void *arg);
+	void *arg;
+};
+
+/* The child's whole life. */
+static int go_as_user(void *arg)
+{
+	const struct errand *e = arg;
+
+	return become_the_user() == 0 && e->work(e->arg) == 0 ? 0 : 1;
+}
+
 int tls_access_as_user(int (*work)(void *arg), void *arg)
 {
-	int status = 0;
-	pid_t pid;
+	struct errand e = {.work = work, .arg = arg};
 
 	if (!tls_access_will_change())
 		return work(arg);
-	pid = fork();
-	if (pid == 0)
-		_exit(become_the_user() == 0 && work(arg) == 0 ? 0 : 1);
-	while (pid > 0 && waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return -1;
-	return pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -1;
+	return tls_child_run(go_as_user, &e) == 0 ? 0 : -1;
 }
 
 /* ---- what stands in the way */

@@ -12,14 +12,12 @@
  * 26 KB and receiving 7 KB and the peer's window: 4 KB when the peer is this module, 32 KB at the most. With
  * 18 KB that OpenSSL adds, that is 55 to 83 KB a connection.
  */
-#include <errno.h>
 #include <limits.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -384,12 +382,13 @@ static void *private_take(size_t size)
 }
 
 /* The child's whole life. It may crash or hang, but leaves no core and ends in time. */
-_Noreturn static void be_proof(void)
+static int be_proof(void *unused)
 {
 	static const int deadly[] = {SIGALRM, SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE};
 	const struct rlimit no_core = {0, 0};
 	sigset_t none;
 
+	(void)unused;
 	for (size_t i = 0; i < sizeof(deadly) / sizeof(deadly[0]); i++)
 		signal(deadly[i], SIG_DFL);
 	sigemptyset(&none);
@@ -397,7 +396,7 @@ _Noreturn static void be_proof(void)
 	setrlimit(RLIMIT_CORE, &no_core);
 	alarm(PROOF_SECONDS);
 	memory = (struct memory){.take = private_take, .give = free};
-	_exit(run_proof());
+	return run_proof();
 }
 
 /* From 3.2 on each library context has a list of its own. */
@@ -410,19 +409,10 @@ static int register_shared(void *unused)
 /* Returns NULL when everything holds, else what does not. */
 static const char *find_flaw(void)
 {
-	int status, part;
-	pid_t pid = fork();
+	int part = tls_child_run(be_proof, NULL);
 
-	if (pid == 0)
-		be_proof();
-	while (pid > 0 && waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			pid = -1;
-	if (pid < 0)
-		return "no process could be started and awaited to try it";
-	if (!WIFEXITED(status))
-		return "the trial crashed or hung";
-	part = WEXITSTATUS(status);
+	if (part < 0)
+		return "the trial crashed or hung, or no process could be started for it";
 	if (part == PART_COUNT)
 		return register_method() == 0 && tls_init_run_shared(register_shared, NULL) == 0 ? NULL
 		                                                                                 : "memory is short";

@@ -333,7 +333,7 @@ static int reap(pid_t pid)
 }
 
 /* A child waits for a lock of OpenSSL's that this process holds. Returns 0 when letting go wakes it. */
-static int lock_wakes_child(CRYPTO_RWLOCK *lock)
+static int lock_wakes_child(void *lock)
 {
 	int pipe_fd[2], result = -1;
 	char byte = 'x';
@@ -378,22 +378,14 @@ static void complain_of_locks(void)
 		       said);
 }
 
-/*
- * The host is not told of the child's end: it keeps one signal until it looks for the first time, when it has
- * started, and would forget a SIGTERM that comes meanwhile.
- */
 static int prove_locks(void)
 {
-	const struct sigaction nobody = {.sa_handler = SIG_DFL};
 	CRYPTO_RWLOCK *lock = NULL;
-	struct sigaction host;
 	int result;
 
 	if (tls_init_run_shared(new_shared_lock, &lock) != 0)
 		return -1;
-	sigaction(SIGCHLD, &nobody, &host);
-	result = lock_wakes_child(lock);
-	sigaction(SIGCHLD, &host, NULL);
+	result = tls_child_unheard(lock_wakes_child, lock);
 	CRYPTO_THREAD_lock_free(lock);
 	if (result != 0)
 		complain_of_locks();

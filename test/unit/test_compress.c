@@ -1,4 +1,4 @@
-/* links: tls_compress.c test/unit/fake_host.c -Wl,--wrap=COMP_get_name -Wl,--wrap=COMP_expand_block -Wl,--wrap=alarm */
+/* links: tls_compress.c tls_child.c test/unit/fake_host.c -Wl,--wrap=COMP_get_name -Wl,--wrap=COMP_expand_block -Wl,--wrap=alarm */
 /*
  * test_compress.c - the compression method: its proof, its cost, and peers that send what they should not
  *
