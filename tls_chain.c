@@ -12,10 +12,12 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* asprintf() */
 #endif
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <openssl/x509v3.h>
 
@@ -23,8 +25,9 @@
 
 #include "tls.h"
 
-#define NAME_SIZE 256
-#define STEPS_MAX 20 /* from a certificate to its root */
+#define NAME_SIZE  256
+#define BESIDE_MAX (1024 * 1024) /* bytes of a file with a chain */
+#define STEPS_MAX  20            /* from a certificate to its root */
 
 /* What has been done with a chain or a trust store. */
 enum mark { NOTED, CHECKED, EXPLAINED, TOLD, NO_TRUST, MARKS };
@@ -359,13 +362,40 @@ static char *published_at(const X509 *x)
 	return url;
 }
 
+/* PATH, where it is a regular file no larger than chains are; a pipe in its place keeps nobody waiting. NULL: not. */
+static BIO *open_beside(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	struct stat st;
+	FILE *file = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size <= BESIDE_MAX
+	                 ? fdopen(fd, "r")
+	                 : NULL;
+	BIO *bio = file != NULL ? BIO_new_fp(file, BIO_CLOSE) : NULL;
+
+	if (bio == NULL && file != NULL)
+		fclose(file);
+	else if (bio == NULL && fd >= 0)
+		close(fd);
+	return bio;
+}
+
+/* The next certificate of BIO, of the shared library context; NULL: none, or no memory. */
+static X509 *next_beside(BIO *bio)
+{
+	X509 *x = X509_new_ex(tls_init_libctx(), NULL);
+
+	if (x == NULL || PEM_read_bio_X509_AUX(bio, &x, NULL, NULL) != NULL)
+		return x;
+	X509_free(x);
+	return NULL;
+}
+
 /* Whether PATH is a file that begins with X and goes on. */
 static bool is_whole_chain(const char *path, const X509 *x)
 {
-	struct stat st;
-	BIO *bio = stat(path, &st) == 0 && S_ISREG(st.st_mode) ? BIO_new_file(path, "r") : NULL;
-	X509 *first = bio != NULL ? PEM_read_bio_X509_AUX(bio, NULL, NULL, NULL) : NULL;
-	X509 *second = first != NULL ? PEM_read_bio_X509_AUX(bio, NULL, NULL, NULL) : NULL;
+	BIO *bio = open_beside(path);
+	X509 *first = bio != NULL ? next_beside(bio) : NULL;
+	X509 *second = first != NULL ? next_beside(bio) : NULL;
 	bool whole = second != NULL && X509_cmp(first, x) == 0 && X509_cmp(second, x) != 0;
 
 	X509_free(first);
