@@ -15,9 +15,10 @@
 #   make deb          a Debian package for the installed host, whose tls.so takes the place of the packaged one
 #   make format       lay out the C files as .clang-format says
 #   make clean        remove what was built; make distclean also the host's headers and the demonstration's keys
+#   make V=1          build with the commands shown; without it there is one short line a file
 #   make help         this
 #
-# What is compiled is told by one short line a file: V=1 shows the commands instead, make -s nothing.
+# make -s says nothing at all.
 #
 # Variables: KAMAILIO, KAMAILIO_SRC (mk/host.mk), CC, CFLAGS, LDFLAGS, TLS_EXTRA_LIBS (more libraries to link),
 # DESTDIR, prefix, exec_prefix, libdir, MODULES_DIR (make install), DEB_VERSION (make deb), TLS_PORT, SIP_PORT, ONCE=1 (make run).
