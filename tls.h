@@ -852,8 +852,9 @@ void tls_crls_free(struct tls_crls *all);
 
 /*
  * Warns, for AT, of each authority in STORE all of whose certificates OpenSSL will refuse by the lists in it, which are
- * of ALL: by file, line and reason; and of lists of kinds that it does not use. Shared scope; one process at a
- * time, while others may use STORE.
+ * of ALL: by file, line and reason; and of lists of kinds that it does not use. A check that had nothing to say is
+ * repeated only when a list or an authority has begun or ended to be valid since: that is why ALL and STORE always
+ * come together. Shared scope; one process at a time, while others may use STORE.
  */
 void tls_crls_check(struct tls_crls *all, struct x509_store_st *store, const struct tls_place *at);
 
@@ -867,6 +868,7 @@ int64_t tls_clock_wall(void);
 
 /* ------------------------------------------------------------------ how long a verification holds: tls_lifetime.c */
 
+struct asn1_string_st;
 struct x509_store_ctx_st;
 
 #define TLS_LIFETIME_ENDLESS INT64_MAX
@@ -878,6 +880,9 @@ struct x509_store_ctx_st;
  * the process that verifies.
  */
 int64_t tls_lifetime_end(struct x509_store_ctx_st *store);
+
+/* T in seconds since 1970; 0 when it is NULL or no time. Any process. */
+int64_t tls_lifetime_seconds(const struct asn1_string_st *t);
 
 /* ------------------------------------------------------------------ what is no private key: tls_keyfile.c */
 

@@ -20,6 +20,8 @@ struct tls_crls {
 	X509_CRL *crl;
 	int line;
 	bool told; /* in this check */
+	/* Of the first list: a check at any time between these two, in seconds since 1970, has nothing to say. */
+	int64_t quiet_from, quiet_before;
 	char path[];
 };
 
@@ -345,9 +347,9 @@ static void check_stranger(struct tls_crls *all, struct tls_crls *list, const ST
 	say(list, error, at);
 }
 
-void tls_crls_check(struct tls_crls *all, X509_STORE *store, const struct tls_place *at)
+static void check_all(struct tls_crls *all, X509_STORE *store, const STACK_OF(X509) *authorities,
+                      const struct tls_place *at)
 {
-	STACK_OF(X509) *authorities = X509_STORE_get1_all_certs(store);
 	struct missing m = {0};
 
 	for (struct tls_crls *list = all; list != NULL; list = list->next)
@@ -359,5 +361,48 @@ void tls_crls_check(struct tls_crls *all, X509_STORE *store, const struct tls_pl
 		check_stranger(all, list, authorities, at);
 	for (struct tls_crls *list = all; list != NULL; list = list->next)
 		say_unused(list, at);
+}
+
+/* ---- a check is worth the time of its signatures only when something may have changed */
+
+static void bring_forward(int64_t *first, int64_t now, const ASN1_TIME *t)
+{
+	int64_t when = tls_lifetime_seconds(t);
+
+	if (when > now && when < *first)
+		*first = when;
+}
+
+/* When the first of the lists or the authorities begins or ends to be valid after NOW. */
+static int64_t next_change(const struct tls_crls *all, const STACK_OF(X509) *authorities, int64_t now)
+{
+	int64_t first = TLS_LIFETIME_ENDLESS;
+
+	for (; all != NULL; all = all->next) {
+		bring_forward(&first, now, X509_CRL_get0_lastUpdate(all->crl));
+		bring_forward(&first, now, X509_CRL_get0_nextUpdate(all->crl));
+	}
+	for (int i = 0; i < sk_X509_num(authorities); i++) {
+		bring_forward(&first, now, X509_get0_notBefore(sk_X509_value(authorities, i)));
+		bring_forward(&first, now, X509_get0_notAfter(sk_X509_value(authorities, i)));
+	}
+	return first;
+}
+
+void tls_crls_check(struct tls_crls *all, X509_STORE *store, const struct tls_place *at)
+{
+	int64_t now = tls_clock_wall();
+	int warnings = at->report->warnings;
+	long refused = tls_mem_refused();
+	STACK_OF(X509) *authorities;
+
+	if (all != NULL && all->quiet_from <= now && now < all->quiet_before)
+		return;
+	authorities = X509_STORE_get1_all_certs(store);
+	check_all(all, store, authorities, at);
+	if (all != NULL && at->report->warnings == warnings && tls_mem_refused() == refused) {
+		all->quiet_from = now;
+		all->quiet_before = next_change(all, authorities, now);
+	}
 	sk_X509_pop_free(authorities, X509_free);
 }

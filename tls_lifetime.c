@@ -14,8 +14,7 @@ static int64_t earlier(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
-/* T in seconds since 1970; 0 when it is no time. */
-static int64_t seconds_of(const ASN1_TIME *t)
+int64_t tls_lifetime_seconds(const ASN1_TIME *t)
 {
 	struct tm tm;
 
@@ -37,7 +36,7 @@ static int64_t end_of_lists(X509_STORE_CTX *store, const X509 *x)
 		const ASN1_TIME *next = X509_CRL_get0_nextUpdate(sk_X509_CRL_value(lists, i));
 
 		if (next != NULL && X509_cmp_current_time(next) > 0)
-			end = earlier(end, seconds_of(next));
+			end = earlier(end, tls_lifetime_seconds(next));
 	}
 	sk_X509_CRL_pop_free(lists, X509_CRL_free);
 	return tls_mem_refused() == refused ? end : 0;
@@ -53,7 +52,7 @@ static int64_t end_of_chain(X509_STORE_CTX *store)
 	for (int i = 0; i < sk_X509_num(chain); i++) {
 		const X509 *x = sk_X509_value(chain, i);
 
-		end = earlier(end, seconds_of(X509_get0_notAfter(x)));
+		end = earlier(end, tls_lifetime_seconds(X509_get0_notAfter(x)));
 		if ((flags & X509_V_FLAG_CRL_CHECK) != 0)
 			end = earlier(end, end_of_lists(store, x));
 	}
@@ -67,6 +66,6 @@ int64_t tls_lifetime_end(X509_STORE_CTX *store)
 
 	if (X509_STORE_CTX_get_error(store) == X509_V_OK)
 		return end_of_chain(store);
-	end = leaf != NULL ? seconds_of(X509_get0_notAfter(leaf)) : 0;
+	end = leaf != NULL ? tls_lifetime_seconds(X509_get0_notAfter(leaf)) : 0;
 	return end > tls_clock_wall() ? end : TLS_LIFETIME_ENDLESS;
 }
