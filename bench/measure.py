@@ -14,7 +14,7 @@ import tempfile
 import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, os.path.join(TOP, "test"))
+sys.path.insert(0, os.path.join(TOP, "test", "lib"))
 sys.dont_write_bytecode = True
 
 from host import Host, HostError, Port, wait_for  # noqa: E402  pylint: disable=wrong-import-position

@@ -60,7 +60,7 @@ ours_answers() {
 }
 
 debians_answers() {
-	cmp "$modules/tls.so" /tmp/debian.so && answers test/plain.cfg && [ -z "$(dpkg-divert --list $PACKAGE)" ] &&
+	cmp "$modules/tls.so" /tmp/debian.so && answers test/lib/plain.cfg && [ -z "$(dpkg-divert --list $PACKAGE)" ] &&
 		[ ! -e "$modules/tls-distrib.so" ] && dpkg --verify kamailio-tls-modules
 }
 

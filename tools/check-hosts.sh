@@ -14,8 +14,8 @@ STAGES=${STAGES:-style unit asan tsan fuzz server}
 DEPS=check
 if [ -n "${CORE:-}" ]; then
 	STAGES=server DEPS=core
-	load=test/test_load.py
-	export TESTS="test/test_demo.py test/test_differential.py test/test_reload.py
+	load=test/server/test_load.py
+	export TESTS="test/server/test_demo.py test/server/test_differential.py test/server/test_reload.py
 		$load::test_5000_connections_200_at_a_time $load::test_resumption_under_load $load::test_every_allocator
 		$load::test_100_handshakes_at_once_then_the_client_is_killed $load::test_three_register_streams"
 fi

@@ -321,7 +321,7 @@ STAGES = {
     "server": lambda count: check_pytest(count, "server", ["all", "bench-programs"],
                                          (os.environ.get("TESTS") or "test").split()),
     # those of "server" that are about the package, alone
-    "deb": lambda count: check_pytest(count, "deb", ["all"], ["test/test_install.py", "test/test_package.py"]),
+    "deb": lambda count: check_pytest(count, "deb", ["all"], ["test/server/test_install.py", "test/server/test_package.py"]),
 }
 
 

@@ -27,7 +27,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, os.path.join(TOP, "test"))
+sys.path.insert(0, os.path.join(TOP, "test", "lib"))
 sys.dont_write_bytecode = True
 
 from certs import Certs  # noqa: E402  pylint: disable=wrong-import-position

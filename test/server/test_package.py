@@ -354,7 +354,7 @@ def fixture_layer(tmp_path):
     layer.close()
 
 
-PLAIN = f"{TOP}/test/plain.cfg"  # both modules carry it
+PLAIN = f"{TOP}/test/lib/plain.cfg"  # both modules carry it
 
 
 class Demo:

@@ -26,8 +26,7 @@ import time
 
 import pytest
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-TOP = os.path.dirname(HERE)
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DEFAULT_MODULES = ["kex.so", "sl.so", "pv.so", "textops.so", "xlog.so", "jsonrpcs.so"]
 DEFAULT_SCRIPT = """
 request_route {

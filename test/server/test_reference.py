@@ -38,7 +38,7 @@ def table(tmp_path_factory):
     program = str(tmp_path_factory.mktemp("reference") / "dump_settings")
     sources = [os.path.join(TOP, name) for name in links if re.fullmatch(r"tls_\w+\.c", name)]
     subprocess.run([os.environ.get("CC", "cc"), "-std=gnu11", "-I", TOP, "-o", program,
-                    os.path.join(TOP, "test", "dump_settings.c"), *sources], check=True)
+                    os.path.join(TOP, "test", "lib", "dump_settings.c"), *sources], check=True)
     rows = json.loads(subprocess.run([program], stdout=subprocess.PIPE, check=True).stdout)
     assert len({row["name"] for row in rows}) == len(rows) > 50
     return {row["name"]: row for row in rows}
@@ -481,7 +481,7 @@ def test_named_tests_exist():
     assert len(rows) >= 24 and all(len(row) == 3 and re.search(r"`(test_\w+\.py::test_\w+|unit/test_\w+\.c)`", row[2]) for row in rows)
     for name in ("regressions.md", "security.md", "design.md"):
         for file, test in re.findall(r"`((?:unit/)?test_\w+\.(?:py|c))(?:::(\w+))?`", page(name)):
-            path = os.path.join(TOP, "test", "unit" if file.endswith(".c") else "", os.path.basename(file))
+            path = os.path.join(TOP, "test", "unit" if file.endswith(".c") else "server", os.path.basename(file))
             with open(path, encoding="utf-8") as f:
                 assert not test or re.search(rf"^def {test}\(", f.read(), re.M), f"{name}: there is no {file}::{test}"
 

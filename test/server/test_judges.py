@@ -13,6 +13,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 import sip
+from host import TOP
 from peers import gnutls_client, openssl_client, program
 
 pytestmark = pytest.mark.timeout(900)
@@ -77,7 +78,7 @@ def wolfssl(tmp_path_factory):
     if not os.path.exists("/usr/include/wolfssl/ssl.h"):
         return None
     path = str(tmp_path_factory.mktemp("wolfssl") / "client")
-    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "client_wolfssl.c")
+    source = os.path.join(TOP, "test", "lib", "client_wolfssl.c")
     subprocess.run(["cc", "-O1", "-o", path, source, "-lwolfssl"], check=True)
 
     def run(port, version, ca, pair=None):

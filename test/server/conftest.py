@@ -10,11 +10,9 @@ sys.dont_write_bytecode = True
 
 import pytest
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-
-import load as load_module  # noqa: E402  pylint: disable=wrong-import-position
-from certs import Certs  # noqa: E402  pylint: disable=wrong-import-position
-from host import TOP, Host  # noqa: E402  pylint: disable=wrong-import-position
+import load as load_module
+from certs import Certs
+from host import TOP, Host
 
 LIVE_HOSTS = []
 
