@@ -41,7 +41,9 @@ say = $(if $(filter 1,$(V))$(SILENT),,@printf '%s %s\n' '$(1)' '$(2)')
 
 include mk/host.mk
 
-SOURCES := $(wildcard tls_*.c)
+ROOMS := heap host settings material crypto/openssl connection
+SOURCES := $(wildcard tls_*.c $(ROOMS:%=%/*.c))
+HEADERS := $(wildcard tls*.h crypto/*.h $(ROOMS:%=%/*.h))
 OBJECTS := $(SOURCES:%.c=$(BUILD)/obj/%.o)
 
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Werror
@@ -60,6 +62,7 @@ tls.so: $(OBJECTS) $(BUILD)/obj/flags
 	@$(if $(SILENT),:,printf '%s\n' $(call quote,tls.so is ready for the host $(HOST) $(HOST_VERSION)))
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/obj/flags
+	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(CC) $(MODULE_CFLAGS) @$(HOST_CFLAGS) -MMD -MP -c -o $@ $<
 

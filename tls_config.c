@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * All here walks the table of tls_settings.c. Neither OpenSSL nor the host is known here, so that this file
+ * All here walks the table of settings/table.c. Neither OpenSSL nor the host is known here, so that this file
  * can be tested and fuzzed alone. It keeps no state: any process may call it, no lock is needed.
  *
  * What tls.cfg looks like:
@@ -35,7 +35,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tls_config.h"
 #include "tls.h"
+#include "settings/report.h"
+#include "settings/table.h"
 
 #define FILE_SIZE_MAX (16 * 1024 * 1024)
 

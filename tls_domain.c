@@ -13,9 +13,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tls_compat.h"
-
+#include "tls_domain.h"
 #include "tls.h"
+#include "host/compat.h"
+#include "heap/heap.h"
+#include "tls_mem.h"
+#include "settings/report.h"
+#include "settings/table.h"
+#include "settings/hostname.h"
+#include "tls_config.h"
+#include "settings/runtime.h"
+#include "tls_domain_types.h"
+#include "crypto/openssl/compat.h"
+#include "crypto/openssl/types.h"
+#include "tls_init.h"
+#include "material/store.h"
+#include "crypto/openssl/chain.h"
+#include "crypto/openssl/purpose.h"
+#include "crypto/openssl/session.h"
+#include "crypto/openssl/context.h"
 
 struct tls_generation {
 	atomic_int pins; /* connections, and one while it is the current one */
@@ -333,8 +349,9 @@ static int on_server_name(SSL *ssl, int *alert, void *arg)
 	return SSL_TLSEXT_ERR_OK;
 }
 
-int tls_domain_own_keys(SSL *ssl)
+int tls_domain_own_keys(struct tls_ssl *connection)
 {
+	SSL *ssl = ssl_of(connection);
 	struct tls_domain_use *use = SSL_get_app_data(ssl);
 
 	for (int i = 0; i < 2; i++)
@@ -347,7 +364,7 @@ int tls_domain_own_keys(SSL *ssl)
 static int on_certificate_wanted(SSL *ssl, void *arg)
 {
 	(void)arg;
-	return tls_domain_own_keys(ssl) == 0 ? 1 : 0;
+	return tls_domain_own_keys((struct tls_ssl *)ssl) == 0 ? 1 : 0;
 }
 
 /* ---- building a generation */
@@ -504,7 +521,7 @@ static void build_domain(struct build_job *job, const struct tls_section *sectio
 	before = counterpart(previous, d);
 	if (tls_context_make(d, section, g->store, before, job->r) == 0) {
 		if (before == NULL || before->ctx != d->ctx)
-			set_callbacks(d->ctx, d->role);
+			set_callbacks(ctx_of(d->ctx), d->role);
 		index_domain(g, d);
 	}
 	check_purposes(job, section, d);
@@ -591,7 +608,7 @@ void tls_generation_discard(struct tls_generation *g)
 	for (int i = 0; i < g->count; i++) {
 		struct tls_domain *d = &g->domains[i];
 
-		SSL_CTX_free(d->ctx);
+		SSL_CTX_free(ctx_of(d->ctx));
 		tls_shared_free(d->name);
 		tls_shared_free(d->server_name);
 		tls_shared_free(d->server_id);
@@ -674,10 +691,10 @@ static int set_role(SSL *ssl, enum tls_role role)
 	return tls_mem_uncover() ? 0 : -1;
 }
 
-SSL *tls_domain_open(struct tls_domain_use *use)
+struct tls_ssl *tls_domain_open(struct tls_domain_use *use)
 {
 	struct tls_domain *d = use->domain;
-	SSL *ssl = SSL_new(d->ctx);
+	SSL *ssl = SSL_new(ctx_of(d->ctx));
 
 	if (ssl == NULL)
 		return NULL;
@@ -686,15 +703,15 @@ SSL *tls_domain_open(struct tls_domain_use *use)
 		return NULL;
 	}
 	__atomic_add_fetch(&d->connections, 1, __ATOMIC_RELAXED);
-	return ssl;
+	return (struct tls_ssl *)ssl;
 }
 
-void tls_domain_close(struct tls_domain_use *use, SSL *ssl)
+void tls_domain_close(struct tls_domain_use *use, struct tls_ssl *ssl)
 {
 	if (ssl == NULL)
 		return;
 	tls_heap_hold();
-	SSL_free(ssl);
+	SSL_free(ssl_of(ssl));
 	tls_heap_let_go();
 	__atomic_sub_fetch(&use->domain->connections, 1, __ATOMIC_RELAXED);
 	use->domain = NULL;

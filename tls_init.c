@@ -18,9 +18,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "tls_compat.h"
-
-#include "tls.h"
+#include "tls_init.h"
+#include "host/compat.h"
+#include "host/child.h"
+#include "heap/heap.h"
+#include "tls_mem.h"
+#include "crypto/openssl/compat.h"
+#include "crypto/openssl/random.h"
 
 #define LOCK_PROOF_MS 5000 /* how long the lock proof waits for a woken process */
 

@@ -12,7 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tls.h"
+#include "tls_mem.h"
+#include "heap/heap.h"
+#include "crypto/openssl/compat.h"
 
 static const struct tls_mem_source *source; /* set before the forks, so the same in all processes */
 static atomic_long private_bytes;           /* of this process's own world, with malloc's rounding */

@@ -11,13 +11,35 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tls_compat.h"
-
 #include "core/kemi.h"
 #include "core/mod_fix.h"
 #include "core/timer_proc.h"
 
-#include "tls.h"
+#include "host/compat.h"
+#include "host/dry_run.h"
+#include "heap/heap.h"
+#include "settings/report.h"
+#include "settings/table.h"
+#include "tls_config.h"
+#include "settings/runtime.h"
+#include "connection/stats.h"
+#include "crypto/openssl/compat.h"
+#include "crypto/openssl/types.h"
+#include "tls_init.h"
+#include "connection/keylog.h"
+#include "crypto/openssl/compress.h"
+#include "crypto/openssl/session.h"
+#include "crypto/openssl/verify.h"
+#include "crypto/openssl/io.h"
+#include "tls_domain.h"
+#include "tls_reload.h"
+#include "connection/connection.h"
+#include "connection/list.h"
+#include "connection/outgoing.h"
+#include "connection/reuse.h"
+#include "tls_server.h"
+#include "tls_select.h"
+#include "tls_rpc.h"
 
 /* The host looks these up by name; everything else is hidden. */
 #pragma GCC visibility push(default)
@@ -148,7 +170,7 @@ static int resolve_keylog_file(void)
 
 	if (options.keylog_file == NULL)
 		return 0;
-	options.keylog_file = tls_path_resolve(options.keylog_file, tls_load_folder(room, sizeof(room)),
+	options.keylog_file = tls_path_resolve(options.keylog_file, tls_reload_folder(room, sizeof(room)),
 	                                       getcwd(work, sizeof(work)) != NULL ? work : "/");
 	if (options.keylog_file != NULL)
 		return 0;
@@ -172,7 +194,7 @@ static int read_params(void)
 	if (options.certificate_compression > 0 && !tls_compat_has_certificate_compression())
 		tls_report_add(&r, TLS_WARNING, NULL, 0, "certificate_compression", "has no effect: %s",
 		               "this OpenSSL is older than 3.2, or was built without a compressor");
-	tls_load_log(&r);
+	tls_reload_log(&r);
 	errors = r.errors;
 	tls_report_clear(&r);
 	tls_options_preset(&options);
@@ -194,7 +216,7 @@ static int start_rooms(void)
 	    tls_outgoing_start(&options) != 0 || tls_reuse_start(&options) != 0 ||
 	    tls_domain_start(&options) != 0 || tls_server_start() != 0)
 		return -1;
-	return tls_load_start(&given);
+	return tls_reload_start(&given);
 }
 
 /* What a flood has left free goes back to the host. In the timer process. */
@@ -208,7 +230,7 @@ static void trim_memory(unsigned int ticks, void *unused)
 static int on_start(void)
 {
 	if (tls_disable) {
-		tls_check_say_off();
+		tls_dry_run_say_off();
 		return 0;
 	}
 	if (start_rooms() != 0 || tls_stats_start(tls_rpc_gauges) != 0 || tls_rpc_start() != 0)
@@ -228,7 +250,7 @@ static int start_watcher(void)
 {
 	if (tls_disable || options.reload_on_change <= 0)
 		return 0;
-	return fork_basic_timer(PROC_TIMER, "TLS file watcher", 1, tls_load_watch, NULL,
+	return fork_basic_timer(PROC_TIMER, "TLS file watcher", 1, tls_reload_watch, NULL,
 	                        options.reload_on_change) < 0
 	           ? -1
 	           : 0;
@@ -261,7 +283,7 @@ static int peer_is_verified(struct sip_msg *msg)
 	t = tls_list_hold(msg->rcv.proto_reserved1);
 	if (t == NULL)
 		return -1;
-	verified = t->phase == TLS_PHASE_ESTABLISHED && tls_verify_peer_is_verified(t->ssl);
+	verified = t->phase == TLS_PHASE_ESTABLISHED && tls_verify_peer_is_verified(ssl_of(t->ssl));
 	tls_list_release(t);
 	return verified ? 1 : -1;
 }
@@ -289,8 +311,8 @@ static int peer_is_named(struct sip_msg *msg, const str *domain)
 	t = tls_list_hold(msg->rcv.proto_reserved1);
 	if (t == NULL)
 		return -1;
-	named = t->phase == TLS_PHASE_ESTABLISHED && tls_verify_peer_is_verified(t->ssl) &&
-	        tls_verify_names(SSL_get0_peer_certificate(t->ssl), domain->s, (size_t)domain->len,
+	named = t->phase == TLS_PHASE_ESTABLISHED && tls_verify_peer_is_verified(ssl_of(t->ssl)) &&
+	        tls_verify_names(SSL_get0_peer_certificate(ssl_of(t->ssl)), domain->s, (size_t)domain->len,
 	                         t->use.domain->wildcards);
 	ERR_clear_error();
 	tls_list_release(t);
@@ -339,8 +361,8 @@ static int reload(void)
 	int number;
 
 	tls_report_init(&r);
-	number = tls_load_reload(&r);
-	tls_load_log(&r);
+	number = tls_reload_run(&r);
+	tls_reload_log(&r);
 	tls_report_clear(&r);
 	return number > 0 ? 1 : -1;
 }
@@ -421,7 +443,7 @@ int mod_register(char *path, int *dlflags, void *p1, void *p2)
 		LM_BUG("more settings than module parameters\n");
 		return -1;
 	}
-	if (tls_init_load() != 0 || tls_check_start(start_rooms) != 0 || tls_select_load() != 0)
+	if (tls_init_load() != 0 || tls_dry_run_start(start_rooms) != 0 || tls_select_load() != 0)
 		return -1;
 	exports.pv_items = tls_select_variables();
 	if (!tls_disable && register_tls_hooks(&hooks) != 0)

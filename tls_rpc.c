@@ -11,11 +11,28 @@
 #include <string.h>
 #include <time.h>
 
-#include "tls_compat.h"
-
 #include "core/rpc_lookup.h"
 
+#include "tls_rpc.h"
 #include "tls.h"
+#include "host/compat.h"
+#include "heap/heap.h"
+#include "tls_mem.h"
+#include "settings/report.h"
+#include "tls_config.h"
+#include "settings/runtime.h"
+#include "connection/stats.h"
+#include "tls_domain_types.h"
+#include "crypto/openssl/compat.h"
+#include "crypto/openssl/types.h"
+#include "material/store.h"
+#include "crypto/openssl/compress.h"
+#include "crypto/openssl/verify.h"
+#include "tls_domain.h"
+#include "tls_reload.h"
+#include "connection/connection.h"
+#include "connection/list.h"
+#include "connection/queue.h"
 
 /* A longer text of a fault is cut by the host's JSON-RPC, and lost by kamcmd. */
 #define FAULT_SIZE 126
@@ -112,8 +129,8 @@ static void rpc_reload(rpc_t *rpc, void *ctx)
 	int number;
 
 	tls_report_init(&r);
-	number = tls_load_reload(&r);
-	tls_load_log(&r);
+	number = tls_reload_run(&r);
+	tls_reload_log(&r);
 	if (number < 0) {
 		LM_ERR("reload failed, the configuration in use stays\n");
 		fault_with(rpc, ctx, &r);
@@ -131,7 +148,7 @@ static void rpc_check(rpc_t *rpc, void *ctx)
 	void *list;
 
 	tls_report_init(&r);
-	tls_load_check(&r);
+	tls_reload_check(&r);
 	begin_struct(&a);
 	PUT(&a, "sdd[", "result", r.errors == 0 ? "ok" : "a reload would fail", "errors", r.errors, "warnings",
 	    r.warnings, "problems", &list);
@@ -193,7 +210,7 @@ static const char *phase_word(const struct tls_connection *t)
 
 static const char *cipher_text(const struct tls_connection *t, char *out, int size)
 {
-	const SSL_CIPHER *cipher = t->ssl != NULL ? SSL_get_current_cipher(t->ssl) : NULL;
+	const SSL_CIPHER *cipher = t->ssl != NULL ? SSL_get_current_cipher(ssl_of(t->ssl)) : NULL;
 	char *end;
 
 	if (cipher == NULL || SSL_CIPHER_description(cipher, out, size) == NULL)
@@ -240,7 +257,7 @@ struct server_name {
  */
 static struct server_name server_name(const struct tls_connection *t, const char *none)
 {
-	const char *name = t->ssl != NULL ? SSL_get_servername(t->ssl, TLSEXT_NAMETYPE_host_name) : NULL;
+	const char *name = t->ssl != NULL ? SSL_get_servername(ssl_of(t->ssl), TLSEXT_NAMETYPE_host_name) : NULL;
 	struct server_name out;
 
 	snprintf(out.text, sizeof(out.text), "%s", name != NULL ? name : none);
@@ -297,11 +314,11 @@ static void add_crypto(struct answer *a, const struct tls_connection *t)
 {
 	bool established = t->ssl != NULL && t->phase == TLS_PHASE_ESTABLISHED;
 
-	PUT(a, "s", "protocol", established ? SSL_get_version(t->ssl) : "");
-	PUT(a, "s", "compression", established ? tls_compress_name(t->ssl) : "none");
+	PUT(a, "s", "protocol", established ? SSL_get_version(ssl_of(t->ssl)) : "");
+	PUT(a, "s", "compression", established ? tls_compress_name(ssl_of(t->ssl)) : "none");
 	PUT(a, "s", "server_name", server_name(t, "").text);
-	PUT(a, "d", "resumed", established ? SSL_session_reused(t->ssl) : 0);
-	PUT(a, "d", "verified", established && tls_verify_peer_is_verified(t->ssl) ? 1 : 0);
+	PUT(a, "d", "resumed", established ? SSL_session_reused(ssl_of(t->ssl)) : 0);
+	PUT(a, "d", "verified", established && tls_verify_peer_is_verified(ssl_of(t->ssl)) ? 1 : 0);
 }
 
 static void add_place(struct answer *a, const struct tls_connection *t)
@@ -581,8 +598,8 @@ const struct tls_gauge tls_rpc_gauges[] = {
 	{"domains", "domains of that configuration", domains},
 	{"soonest_expiry", "when the first of its certificates expires, in seconds since 1970", soonest_expiry},
 	{"files_changed", "files that have changed since the configuration in use was read",
-     tls_load_changed_files},
-	{"files_unreadable", "files of it that the server's user may not read", tls_load_unreadable_files},
+     tls_reload_changed_files},
+	{"files_unreadable", "files of it that the server's user may not read", tls_reload_unreadable_files},
 	{"shared_bytes", "shared memory in use for TLS", shared_bytes},
 	{"shared_blocks", "blocks of it", shared_blocks},
 	{"shared_held", "shared memory taken from the host for them, with room for more", shared_held},

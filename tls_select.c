@@ -18,13 +18,17 @@
 #include <string.h>
 #include <strings.h>
 
-#include "tls_compat.h"
-
 #include "core/kemi.h"
 #include "core/pvar.h"
 #include "core/select.h"
 
-#include "tls.h"
+#include "tls_select.h"
+#include "host/compat.h"
+#include "crypto/openssl/compat.h"
+#include "crypto/openssl/types.h"
+#include "tls_init.h"
+#include "connection/connection.h"
+#include "connection/list.h"
 
 #define RESULTS     16    /* answers that stay good at the same time */
 #define RESULT_KEEP 65536 /* bytes of a buffer that may stay allocated */
@@ -600,7 +604,7 @@ static bool ask(const struct sip_msg *msg, int code, int index, str *out)
 	if (t == NULL)
 		return false;
 	text = new_text();
-	good = t->ssl != NULL && read_item(t->ssl, code, index, text);
+	good = t->ssl != NULL && read_item(ssl_of(t->ssl), code, index, text);
 	tls_list_release(t);
 	if (good) {
 		out->s = text->s;

@@ -18,9 +18,30 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tls_compat.h"
-
+#include "tls_server.h"
 #include "tls.h"
+#include "host/compat.h"
+#include "tls_mem.h"
+#include "settings/report.h"
+#include "settings/table.h"
+#include "settings/hostname.h"
+#include "settings/runtime.h"
+#include "connection/stats.h"
+#include "tls_domain_types.h"
+#include "crypto/openssl/compat.h"
+#include "crypto/openssl/types.h"
+#include "tls_init.h"
+#include "crypto/openssl/io.h"
+#include "crypto/openssl/verify.h"
+#include "tls_domain.h"
+#include "connection/connection.h"
+#include "connection/list.h"
+#include "connection/queue.h"
+#include "connection/limit.h"
+#include "connection/turn.h"
+#include "connection/outgoing.h"
+#include "connection/verdict.h"
+#include "connection/reuse.h"
 
 #define REASON_SIZE 320
 #define SWEEP_MAX   128 /* connections that one sweep closes; the next goes on */
@@ -94,9 +115,10 @@ static void log_failure(const struct tls_connection *t, enum tls_stat why, const
 static void log_crypto_failure(const struct tls_connection *t, const char *what)
 {
 	char reason[2 * REASON_SIZE];
-	enum tls_stat why = tls_stats_failure_reason(ERR_peek_last_error(), SSL_get_verify_result(t->ssl));
+	enum tls_stat why = tls_stats_failure_reason(ERR_peek_last_error(),
+	                                             SSL_get_verify_result(ssl_of(t->ssl)));
 
-	if (tls_verify_too_long(t->ssl))
+	if (tls_verify_too_long(ssl_of(t->ssl)))
 		why = TLS_STAT_FAILED_CERTIFICATE;
 	tls_init_errors(reason, sizeof(reason));
 	log_failure(t, why, what, reason);
@@ -163,7 +185,7 @@ static bool host_mid_message(const struct tcp_connection *c)
 /* Whether the host or OpenSSL do. */
 static bool mid_message(const struct tcp_connection *c, const struct tls_connection *t)
 {
-	return host_mid_message(c) || SSL_has_pending(t->ssl) == 1;
+	return host_mid_message(c) || SSL_has_pending(ssl_of(t->ssl)) == 1;
 }
 
 /*
@@ -325,7 +347,7 @@ static int join_crowd(const struct tcp_connection *c, struct tls_connection *t)
 	struct peer_name peer;
 
 	host_address(&c->rcv.src_ip, 0, &from);
-	if (tls_crowd_enter(&from, limit, &t->crowd))
+	if (tls_limit_enter(&from, limit, &t->crowd))
 		return 0;
 	tls_stats_add(TLS_STAT_CROWDED, 1);
 	if (may_complain(&shared->crowded_at))
@@ -425,7 +447,7 @@ void tls_server_clean(struct tcp_connection *c)
 		return;
 	c->extra_data = NULL;
 	tls_compat_show_choice(c, NULL, NULL);
-	tls_crowd_leave(t->crowd);
+	tls_limit_leave(t->crowd);
 	tls_list_remove(t);
 	tls_reuse_remove(t);
 	tls_verdict_free(t->verdict);
@@ -474,7 +496,7 @@ static int set_outgoing_name(struct tls_connection *t)
 
 	if (name == NULL || !tls_hostname_read(name, strlen(name), &host) || host.is_address)
 		return 0;
-	return SSL_set_tlsext_host_name(t->ssl, host.text) == 1 ? 0 : -1;
+	return SSL_set_tlsext_host_name(ssl_of(t->ssl), host.text) == 1 ? 0 : -1;
 }
 
 /* Makes T's SSL. Returns 0, -1 without memory (logged). */
@@ -508,7 +530,8 @@ static int refresh_keys(const struct tls_connection *t)
 {
 	int result;
 
-	if (t->role != TLS_SERVER || SSL_in_before(t->ssl) || SSL_version(t->ssl) >= TLS1_3_VERSION)
+	if (t->role != TLS_SERVER || SSL_in_before(ssl_of(t->ssl)) ||
+	    SSL_version(ssl_of(t->ssl)) >= TLS1_3_VERSION)
 		return 0;
 	tls_mem_enter();
 	result = tls_domain_own_keys(t->ssl);
@@ -525,8 +548,8 @@ static int refresh_keys(const struct tls_connection *t)
  */
 static bool in_handshake_again(const struct tls_connection *t)
 {
-	return t->phase == TLS_PHASE_ESTABLISHED && SSL_in_init(t->ssl) &&
-	       (t->role == TLS_CLIENT || SSL_version(t->ssl) < TLS1_3_VERSION);
+	return t->phase == TLS_PHASE_ESTABLISHED && SSL_in_init(ssl_of(t->ssl)) &&
+	       (t->role == TLS_CLIENT || SSL_version(ssl_of(t->ssl)) < TLS1_3_VERSION);
 }
 
 /* Behind a step of T's: another handshake has as much time as the first one, whatever comes meanwhile. */
@@ -547,7 +570,7 @@ static void log_step(const struct tls_connection *t)
 	struct peer_name peer;
 
 	LOG(options()->debug, "TLS handshake: peer %s, domain %s: %s\n", peer_of(t->tcp, &peer), domain_name(t),
-	    SSL_state_string_long(t->ssl));
+	    SSL_state_string_long(ssl_of(t->ssl)));
 }
 
 /*
@@ -569,24 +592,26 @@ static void drop_sent_chain(SSL *ssl)
  */
 static bool speaks_last(const struct tls_connection *t)
 {
-	return t->role == TLS_CLIENT && (SSL_version(t->ssl) >= TLS1_3_VERSION || SSL_session_reused(t->ssl));
+	return t->role == TLS_CLIENT &&
+	       (SSL_version(ssl_of(t->ssl)) >= TLS1_3_VERSION || SSL_session_reused(ssl_of(t->ssl)));
 }
 
 static void established(struct tcp_connection *c, struct tls_connection *t)
 {
 	struct peer_name peer;
 
-	drop_sent_chain(t->ssl);
+	drop_sent_chain(ssl_of(t->ssl));
 	t->heard = !speaks_last(t);
 	t->phase = TLS_PHASE_ESTABLISHED;
 	tls_mem_insist(true);
 	t->deadline_set = false;
-	tls_crowd_leave(t->crowd);
+	tls_limit_leave(t->crowd);
 	t->crowd = NULL;
 	c->lifetime = idle_lifetime();
-	tls_stats_established(t->ssl, t->role);
+	tls_stats_established(ssl_of(t->ssl), t->role);
 	LOG(options()->log, "TLS established: peer %s, domain %s, %s, %s%s\n", peer_of(c, &peer), domain_name(t),
-	    SSL_get_version(t->ssl), SSL_get_cipher_name(t->ssl), SSL_session_reused(t->ssl) ? ", resumed" : "");
+	    SSL_get_version(ssl_of(t->ssl)), SSL_get_cipher_name(ssl_of(t->ssl)),
+	    SSL_session_reused(ssl_of(t->ssl)) ? ", resumed" : "");
 }
 
 /* Encrypts what waited for the handshake. Returns 0, -1 on an error (logged). */
@@ -727,7 +752,7 @@ static int read_cleartext(struct tcp_connection *c, struct tls_connection *t, bo
 			t->heard = true;
 			break;
 		case TLS_STEP_WANTS_INPUT:
-			t->heard |= t->io->in_taken > before && SSL_has_pending(t->ssl) == 0;
+			t->heard |= t->io->in_taken > before && SSL_has_pending(ssl_of(t->ssl)) == 0;
 			if (t->io->in_taken == t->io->in_size)
 				return total;
 			room -= room < EMPTY_COST ? room : EMPTY_COST;
@@ -757,7 +782,7 @@ static int take_input(struct tcp_connection *c, struct tls_connection *t, const 
 	if (in_handshake_again(t) && refresh_keys(t) != 0)
 		return -1;
 	got = read_cleartext(c, t, full);
-	if (got >= 0 && t->phase == TLS_PHASE_ESTABLISHED && !SSL_in_init(t->ssl) && flush_queue(t) != 0)
+	if (got >= 0 && t->phase == TLS_PHASE_ESTABLISHED && !SSL_in_init(ssl_of(t->ssl)) && flush_queue(t) != 0)
 		return -1;
 	return got;
 }
@@ -784,7 +809,7 @@ static int send_output(struct tcp_connection *c, struct tls_connection *t, const
 static void set_read_flags(struct tcp_connection *c, struct tls_connection *t, bool full,
                            rd_conn_flags_t *flags)
 {
-	bool more = full && (t->input != NULL || SSL_has_pending(t->ssl) == 1);
+	bool more = full && (t->input != NULL || SSL_has_pending(ssl_of(t->ssl)) == 1);
 
 	if (c->state == S_CONN_EOF)
 		t->eof_after_input = true;
@@ -822,7 +847,7 @@ static void note_early_end(const struct tcp_connection *c, struct tls_connection
  */
 static bool half_record(const struct tls_connection *t)
 {
-	return t->phase == TLS_PHASE_ESTABLISHED && (t->input != NULL || SSL_has_pending(t->ssl) == 1);
+	return t->phase == TLS_PHASE_ESTABLISHED && (t->input != NULL || SSL_has_pending(ssl_of(t->ssl)) == 1);
 }
 
 /* Sends our close_notify, when nothing waits to be sent before it. write_lock held. */
@@ -1090,7 +1115,7 @@ int tls_server_start(void)
 {
 	shared = tls_shared_alloc(sizeof(*shared));
 	if (shared != NULL)
-		return tls_queue_start() == 0 && tls_crowd_start() == 0 && tls_verdict_start() == 0 ? tls_list_start()
+		return tls_queue_start() == 0 && tls_limit_start() == 0 && tls_verdict_start() == 0 ? tls_list_start()
 		                                                                                    : -1;
 	LM_ERR("no shared memory; give the host more with -m\n");
 	return -1;

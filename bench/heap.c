@@ -19,10 +19,10 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
-#include "../tls_heap.c"
-#include "../tls_heap_check.c"
-#include "../tls_lock.c"
-#include "../tls_pages.c"
+#include "../heap/heap.c"
+#include "../heap/audit.c"
+#include "../heap/lock.c"
+#include "../heap/pages.c"
 
 #define ARENA     ((size_t)1 << 30)
 #define UNIT      ((size_t)256 << 10)

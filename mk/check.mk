@@ -33,7 +33,7 @@ check-deb:
 # Lays out the C files as .clang-format says.
 .PHONY: format
 format:
-	clang-format -i $(wildcard *.c *.h test/*/*.c test/*/*.h bench/*.c bench/*.h)
+	clang-format -i $(SOURCES) $(HEADERS) $(wildcard test/*/*.c test/*/*.h bench/*.c bench/*.h)
 
 TSAN_TESTS := test_heap # those with threads of their own; OpenSSL is not built for the thread sanitizer
 UNIT_TESTS := $(patsubst test/unit/%.c,%,$(wildcard test/unit/test_*.c))
@@ -41,8 +41,8 @@ UNIT_CFLAGS = $(MODULE_CFLAGS) -D_GNU_SOURCE -Wno-unused-parameter -Wno-error=de
 UNIT_LIBS := -lcmocka -lssl -lcrypto -lz -lpthread
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all
 
-HEAP := $(addprefix tls_,heap.c heap_check.c pages.c lock.c)
-BENCH := $(filter-out $(HEAP) $(addprefix tls_,$(addsuffix .c,mod check rpc select outgoing reuse)),$(SOURCES)) \
+HEAP := $(wildcard heap/*.c)
+BENCH := $(filter-out $(HEAP) tls_mod.c tls_rpc.c tls_select.c host/dry_run.c connection/outgoing.c connection/reuse.c,$(SOURCES)) \
 	$(addprefix test/unit/,fake_host.c fake_memory.c fake_heap.c ends.c bench.c)
 HEAPED := $(filter-out %fake_heap.c,$(BENCH)) $(HEAP)
 
@@ -83,7 +83,7 @@ FUZZERS := $(FUZZ:%=fuzz_%)
 FUZZ_SECONDS := 60
 
 # -Wno-shadow: clang takes a parameter for a shadow of what the host declares, where gcc, which compiles the same sources, does not.
-$(BUILD)/fuzz/%: test/fuzz/%.c $(wildcard *.h tls_*.c test/fuzz/program.* test/fuzz/*.h test/unit/*.[ch]) $(BUILD)/obj/flags
+$(BUILD)/fuzz/%: test/fuzz/%.c $(SOURCES) $(HEADERS) $(wildcard test/fuzz/program.* test/fuzz/*.h test/unit/*.[ch]) $(BUILD)/obj/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$(@:$(BUILD)/%=%))
 	$(Q)clang -std=gnu11 -g -O1 $(WARNINGS) -Wno-shadow -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -I. \
@@ -115,7 +115,7 @@ soak: deps-check
 	@nice -n 5 $(PYTHON) tools/soak.py --seconds $(SOAK_SECONDS) --folder $(BUILD)/soak
 
 # The module without host and socket, compiled as the module is: the benchmark compares it with the floor.
-$(BUILD)/turns: test/unit/turns.c $(HEAPED) $(wildcard *.h test/unit/*.h) $(BUILD)/obj/flags
+$(BUILD)/turns: test/unit/turns.c $(HEAPED) $(HEADERS) $(wildcard test/unit/*.h) $(BUILD)/obj/flags
 	$(call say,CC,$(@:$(BUILD)/%=%))
 	$(Q)$(CC) $(MODULE_CFLAGS) -D_GNU_SOURCE -Wno-unused-parameter -Wno-format-truncation -Itest/unit @$(HOST_CFLAGS) -o $@ $(filter %.c,$^) $(MODULE_LIBS)
 
@@ -137,4 +137,4 @@ bench-programs: $(patsubst bench/%.c,$(BUILD)/%,$(wildcard bench/*.c))
 
 $(BUILD)/%: bench/%.c $(wildcard bench/*.h) $(BUILD)/obj/flags
 	$(call say,CC,$(@:$(BUILD)/%=%))
-	$(Q)$(CC) -std=gnu11 $(CFLAGS) $(WARNINGS) -o $@ $< -lssl -lcrypto -lpthread -lm
+	$(Q)$(CC) -std=gnu11 $(CFLAGS) $(WARNINGS) -I. -o $@ $< -lssl -lcrypto -lpthread -lm

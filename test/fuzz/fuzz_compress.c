@@ -1,4 +1,4 @@
-/* links: tls_child.c test/unit/fake_host.c -Itest/unit -D_GNU_SOURCE -Wno-unused-parameter -lssl -lcrypto -lz -lpthread */
+/* links: host/child.c test/unit/fake_host.c -Itest/unit -D_GNU_SOURCE -Wno-unused-parameter -lssl -lcrypto -lz -lpthread */
 /*
  * fuzz_compress.c - what a peer may send as compressed records, and whether what we compress comes back
  *
@@ -9,7 +9,10 @@
  */
 #include <stdio.h>
 
-#include "tls_compress.c" /* for its method */
+#include "tls_mem.h"
+#include "crypto/openssl/compat.h"
+#include "tls_init.h"
+#include "crypto/openssl/compress.c" /* for its method */
 #include "require.h"
 
 #define BLOCKS_SIZE_MAX (64 * 1024) /* of one direction: zlib's window and what belongs to it */

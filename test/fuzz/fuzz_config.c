@@ -1,4 +1,4 @@
-/* links: tls_advice.c tls_config.c tls_settings.c tls_report.c */
+/* links: settings/advice.c tls_config.c settings/table.c settings/report.c */
 /*
  * fuzz_config.c - any bytes as tls.cfg
  *
@@ -9,6 +9,10 @@
 #include <string.h>
 
 #include "tls.h"
+#include "settings/report.h"
+#include "settings/table.h"
+#include "tls_config.h"
+#include "settings/advice.h"
 #include "require.h"
 
 #define TEXT_MAX 70000 /* longer than any value of an input */

@@ -11,6 +11,12 @@
  */
 #include <ctype.h>
 
+#include "host/compat.h"
+#include "settings/report.h"
+#include "crypto/openssl/compat.h"
+#include "tls_init.h"
+#include "crypto/openssl/names.h"
+#include "crypto/openssl/verify.h"
 #include "tls_select.c" /* for its table */
 #include "require.h"
 

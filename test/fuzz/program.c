@@ -7,6 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/compat.h"
+#include "settings/table.h"
+#include "crypto/openssl/compat.h"
+#include "crypto/openssl/compress.h"
+#include "connection/list.h"
+#include "connection/queue.h"
+#include "tls_server.h"
 #include "bench.h"
 #include "ends.h"
 #include "fake_host.h"

@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tls.h"
+#include "settings/report.h"
+#include "settings/table.h"
 
 /* "KEY": "TEXT", or null. */
 static void print_text(const char *key, const char *text)

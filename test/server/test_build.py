@@ -142,8 +142,8 @@ PROGRAMS = [
     ("floor", "CC floor\n"),
     ("turns", "CC turns\n"),
     ("fuzz/fuzz_names", "CC fuzz/fuzz_names\n"),
-    ("unit/test_crowd", "CC unit/test/unit/test_crowd.c\nCC unit/tls_crowd.c\nCC unit/test/unit/fake_host.c\nLD unit/test_crowd\n"),
-    ("asan/test_pem", "CC asan/test/unit/test_pem.c\nCC asan/tls_pem.c\nLD asan/test_pem\n"),
+    ("unit/test_limit", "CC unit/test/unit/test_limit.c\nCC unit/connection/limit.c\nCC unit/test/unit/fake_host.c\nLD unit/test_limit\n"),
+    ("asan/test_pem", "CC asan/test/unit/test_pem.c\nCC asan/material/pem.c\nLD asan/test_pem\n"),
 ]
 
 

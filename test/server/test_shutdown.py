@@ -97,7 +97,7 @@ def stands_still(host):
     return host.rpc("stats.get_statistics", "handshakes_accepted") == before
 
 
-@pytest.mark.parametrize("file", ["tls_crowd.c", "tls_domain.c", "tls_list.c", "tls_load.c", "tls_session.c"])
+@pytest.mark.parametrize("file", ["limit.c", "tls_domain.c", "list.c", "tls_reload.c", "session.c"])
 def test_a_lock_that_nobody_gives_back(start_host, certs, load, file):
     """As if the killed process had held it: every other runs into it before the host notices, and still all ends."""
     host = start_host(modparams=certs.server_ec.params(max_handshakes_per_address=1000), tcp_children=4)
@@ -109,7 +109,7 @@ def test_a_lock_that_nobody_gives_back(start_host, certs, load, file):
         with open(f"/proc/{host.process.pid}/mem", "r+b", buffering=0) as memory:
             memory.seek(module_locks(host)[file])
             memory.write((1).to_bytes(4, sys.byteorder))
-        if file != "tls_load.c":  # which is only tried, by a reload
+        if file != "tls_reload.c":  # which is only tried, by a reload
             wait_for(lambda: stands_still(host), 20, "everyone to run into the lock")
         os.kill(victim, signal.SIGKILL)
         assert end_of(host) < SECONDS

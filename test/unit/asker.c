@@ -7,15 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tls_compat.h"
-
 #include "core/kemi.h"
 #include "core/pvar.h"
 #include "core/rpc_lookup.h"
 #include "core/select.h"
 
+#include "host/compat.h"
+#include "tls_select.h"
+#include "tls_rpc.h"
 #include "asker.h"
-#include "tls.h"
 
 #define COMMANDS_MAX 32
 

@@ -10,7 +10,7 @@
 
 #include <stdbool.h>
 
-#include "tls_compat.h"
+#include "host/compat.h"
 
 /* Takes what the two have to offer. Once. Returns 0 or -1. */
 int asker_start(void);

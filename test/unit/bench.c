@@ -11,6 +11,20 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "heap/heap.h"
+#include "tls_mem.h"
+#include "settings/table.h"
+#include "settings/runtime.h"
+#include "connection/stats.h"
+#include "crypto/openssl/compat.h"
+#include "tls_init.h"
+#include "connection/keylog.h"
+#include "crypto/openssl/compress.h"
+#include "crypto/openssl/session.h"
+#include "crypto/openssl/io.h"
+#include "tls_domain.h"
+#include "tls_reload.h"
+#include "tls_server.h"
 #include "bench.h"
 #include "fake_memory.h"
 
@@ -213,7 +227,7 @@ int bench_start(const char *text)
 		return -1;
 	tls_compress_start(&bench_options);
 	if (tls_io_start() != 0 || tls_session_start() != 0 || tls_keylog_start(&bench_options) != 0 ||
-	    tls_domain_start(&bench_options) != 0 || tls_server_start() != 0 || tls_load_start(&params) != 0 ||
+	    tls_domain_start(&bench_options) != 0 || tls_server_start() != 0 || tls_reload_start(&params) != 0 ||
 	    tls_stats_start(no_gauges) != 0)
 		return -1;
 	tls_init_process();

@@ -6,9 +6,8 @@
 #ifndef BENCH_H
 #define BENCH_H
 
-#include "tls_compat.h"
-
-#include "tls.h"
+#include "settings/table.h"
+#include "crypto/openssl/compat.h"
 
 /*
  * First of all: gives OpenSSL the module's allocator, and makes a folder with keys and certificates, each

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "heap/heap.h"
+#include "crypto/openssl/compat.h"
 #include "bench.h"
 #include "ends.h"
 #include "fake_host.h"

@@ -10,6 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/compat.h"
+#include "tls_mem.h"
+#include "crypto/openssl/compat.h"
+#include "connection/connection.h"
+#include "connection/outgoing.h"
+#include "connection/reuse.h"
+#include "tls_server.h"
 #include "ends.h"
 #include "fake_host.h"
 

@@ -10,9 +10,9 @@
 #ifndef ENDS_H
 #define ENDS_H
 
-#include "tls_compat.h"
-
-#include "tls.h"
+#include "host/compat.h"
+#include "crypto/openssl/compat.h"
+#include "connection/connection.h"
 
 #define END_BUFFER_MAX 65536
 

@@ -7,7 +7,8 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "tls.h"
+#include "heap/heap.h"
+#include "heap/shape.h"
 
 /* Keeps a block aligned as its source aligned the header. */
 struct header {

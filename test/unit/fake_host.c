@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "host/compat.h"
+#include "settings/table.h"
 #include "core/cfg/cfg.h"
 #include "core/counters.h"
 #include "core/dprint.h"

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "host/compat.h"
 #include "core/globals.h"
 #include "core/mem/shm.h"
 

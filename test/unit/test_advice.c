@@ -1,4 +1,4 @@
-/* links: tls_advice.c tls_config.c tls_settings.c tls_report.c */
+/* links: settings/advice.c tls_config.c settings/table.c settings/report.c */
 /*
  * test_advice.c - what a configuration says in vain is warned of, and nothing else
  *
@@ -16,7 +16,9 @@
 
 #include <cmocka.h>
 
-#include "tls.h"
+#include "settings/report.h"
+#include "tls_config.h"
+#include "settings/advice.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define STRICT       "[server:192.0.2.1:5062]\nrequire_certificate = yes\n"

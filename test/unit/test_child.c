@@ -15,8 +15,9 @@
 
 #include <cmocka.h>
 
+#include "host/child.h"
+#include "material/access.h"
 #include "bench.h"
-#include "tls.h"
 
 extern int uid; /* the host's: as whom it will run */
 

@@ -1,4 +1,4 @@
-/* links: tls_compress.c tls_child.c test/unit/fake_host.c -Wl,--wrap=COMP_get_name -Wl,--wrap=COMP_expand_block -Wl,--wrap=alarm */
+/* links: crypto/openssl/compress.c host/child.c test/unit/fake_host.c -Wl,--wrap=COMP_get_name -Wl,--wrap=COMP_expand_block -Wl,--wrap=alarm */
 /*
  * test_compress.c - the compression method: its proof, its cost, and peers that send what they should not
  *
@@ -16,10 +16,12 @@
 
 #include <cmocka.h>
 
-#include "tls_compat.h"
-
+#include "tls_mem.h"
+#include "settings/table.h"
+#include "crypto/openssl/compat.h"
+#include "tls_init.h"
+#include "crypto/openssl/compress.h"
 #include "fake_host.h"
-#include "tls.h"
 
 #define RECORD SSL3_RT_MAX_PLAIN_LENGTH
 

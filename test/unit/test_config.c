@@ -1,4 +1,4 @@
-/* links: tls_config.c tls_settings.c tls_report.c */
+/* links: tls_config.c settings/table.c settings/report.c */
 /*
  * test_config.c - the settings table and the parser of tls.cfg
  *
@@ -20,6 +20,9 @@
 #include <cmocka.h>
 
 #include "tls.h"
+#include "settings/report.h"
+#include "settings/table.h"
+#include "tls_config.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define FILE_NAME    "etc/tls.cfg"

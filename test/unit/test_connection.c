@@ -18,6 +18,18 @@
 
 #include <cmocka.h>
 
+#include "host/compat.h"
+#include "settings/report.h"
+#include "settings/table.h"
+#include "crypto/openssl/compat.h"
+#include "crypto/openssl/types.h"
+#include "crypto/openssl/verify.h"
+#include "tls_domain.h"
+#include "tls_reload.h"
+#include "connection/connection.h"
+#include "connection/list.h"
+#include "connection/queue.h"
+#include "tls_server.h"
 #include "bench.h"
 #include "ends.h"
 #include "fake_host.h"
@@ -157,7 +169,7 @@ static void one_byte_at_a_time(void **state)
 /* Notes which key the server's process has used; another process must not have used it. */
 static void note_key(EVP_PKEY *keys[FAKE_HOST_PROCESSES])
 {
-	EVP_PKEY *key = SSL_get_privatekey(ends_tls(&e.server)->ssl);
+	EVP_PKEY *key = SSL_get_privatekey(ssl_of(ends_tls(&e.server)->ssl));
 
 	assert_true(keys[process_no] == NULL || keys[process_no] == key);
 	keys[process_no] = key;
@@ -197,7 +209,7 @@ static void a_renegotiation_has_keys_of_its_own(void **state)
 
 		open_to_server(NULL, TLS1_2_VERSION);
 		assert_true(ends_shake(&e, NULL));
-		ssl = ends_tls(&e.server)->ssl;
+		ssl = ssl_of(ends_tls(&e.server)->ssl);
 		SSL_clear_options(ssl, SSL_OP_NO_RENEGOTIATION);
 		SSL_set_options(ssl, SSL_OP_ALLOW_CLIENT_RENEGOTIATION);
 		e.server.piece = i % 2 == 0 ? 100 : 0;
@@ -226,7 +238,7 @@ static void stop_in_a_renegotiation(void)
 
 	open_to_server(NULL, TLS1_2_VERSION);
 	assert_true(ends_shake(&e, NULL));
-	ssl = ends_tls(&e.server)->ssl;
+	ssl = ssl_of(ends_tls(&e.server)->ssl);
 	SSL_clear_options(ssl, SSL_OP_NO_RENEGOTIATION);
 	SSL_set_options(ssl, SSL_OP_ALLOW_CLIENT_RENEGOTIATION);
 	assert_int_equal(SSL_renegotiate(e.client.ssl), 1);
@@ -351,7 +363,7 @@ static void an_end_at_any_byte_leaves_nothing(void **state)
 
 static bool peer_is_verified(struct end *end)
 {
-	return tls_verify_peer_is_verified(ends_tls(end)->ssl);
+	return tls_verify_peer_is_verified(ssl_of(ends_tls(end)->ssl));
 }
 
 static void a_client_shows_its_certificate(void **state)
@@ -445,7 +457,7 @@ static bool resumes(SSL_SESSION *session, int version)
 	assert_true(ends_shake(&e, NULL));
 	both_talk();
 	resumed = SSL_session_reused(e.client.ssl) == 1;
-	assert_int_equal(resumed, SSL_session_reused(ends_tls(&e.server)->ssl));
+	assert_int_equal(resumed, SSL_session_reused(ssl_of(ends_tls(&e.server)->ssl)));
 	return resumed;
 }
 
@@ -611,7 +623,7 @@ static void what_no_event_tells_of_is_not_left(void **state)
 	for (int steps = 0; e.to_server.taken < e.to_server.used; steps++)
 		assert_true(ends_step(&e.server) && steps < 100);
 	assert_true(ends_got(&e.server, long_text));
-	assert_false(SSL_has_pending(ends_tls(&e.server)->ssl));
+	assert_false(SSL_has_pending(ssl_of(ends_tls(&e.server)->ssl)));
 	ends_close(&e);
 	open_with_buffer(1000);
 	e.server.piece = 200; /* in one call and the next */
@@ -962,7 +974,7 @@ static int reload(const char *config)
 
 	bench_write("tls.cfg", config);
 	tls_report_init(&r);
-	number = tls_load_reload(&r);
+	number = tls_reload_run(&r);
 	tls_report_clear(&r);
 	return number;
 }

@@ -33,6 +33,11 @@
 
 #include <cmocka.h>
 
+#include "heap/heap.h"
+#include "tls_mem.h"
+#include "settings/report.h"
+#include "crypto/openssl/compat.h"
+#include "tls_reload.h"
 #include "asker.h"
 #include "bench.h"
 #include "ends.h"
@@ -487,8 +492,8 @@ static bool reload(void)
 	int number;
 
 	tls_report_init(&r);
-	number = tls_load_reload(&r);
-	tls_load_log(&r);
+	number = tls_reload_run(&r);
+	tls_reload_log(&r);
 	tls_report_clear(&r);
 	return number > 0;
 }
@@ -499,8 +504,8 @@ static bool check(void)
 	bool good;
 
 	tls_report_init(&r);
-	tls_load_check(&r);
-	tls_load_log(&r);
+	tls_reload_check(&r);
+	tls_reload_log(&r);
 	good = r.errors == 0;
 	tls_report_clear(&r);
 	return good;
@@ -509,7 +514,7 @@ static bool check(void)
 static bool watch(void)
 {
 	fake_host_clear();
-	tls_load_watch(0, NULL);
+	tls_reload_watch(0, NULL);
 	return strstr(fake_host_log(), "serves new connections") != NULL;
 }
 

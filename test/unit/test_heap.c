@@ -38,10 +38,12 @@ static void wipe(void *p, size_t size)
 #define explicit_bzero wipe
 
 /* clang-format off */
-#include "tls_heap.c"
-#include "tls_heap_check.c"
-#include "tls_lock.c"
-#include "tls_pages.c"
+#include "heap/heap.h"
+#include "heap/shape.h"
+#include "heap/heap.c"
+#include "heap/audit.c"
+#include "heap/lock.c"
+#include "heap/pages.c"
 /* clang-format on */
 
 #define ARENA   ((size_t)128 << 20)

@@ -1,4 +1,4 @@
-/* links: tls_hostname.c */
+/* links: settings/hostname.c */
 /*
  * test_hostname.c - hosts as scripts and settings write them
  *
@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "tls.h"
+#include "settings/hostname.h"
 
 static void hosts(void **state)
 {

@@ -1,4 +1,4 @@
-/* links: tls_init.c tls_child.c tls_random.c tls_mem.c test/unit/fake_host.c test/unit/fake_memory.c test/unit/fake_heap.c -Wl,--wrap=nanosleep */
+/* links: tls_init.c host/child.c crypto/openssl/random.c tls_mem.c test/unit/fake_host.c test/unit/fake_memory.c test/unit/fake_heap.c -Wl,--wrap=nanosleep */
 /*
  * test_locks.c - what the start says where locks of OpenSSL's do not work between processes
  *
@@ -15,11 +15,9 @@
 
 #include <cmocka.h>
 
-#include "tls_compat.h"
-
+#include "tls_init.h"
 #include "fake_host.h"
 #include "fake_memory.h"
-#include "tls.h"
 
 #define PROOF "a lock of OpenSSL's does not wake another process: "
 

@@ -1,4 +1,4 @@
-/* links: tls_mem.c tls_heap.c tls_heap_check.c tls_pages.c tls_lock.c */
+/* links: tls_mem.c heap/heap.c heap/audit.c heap/pages.c heap/lock.c */
 /*
  * test_mem.c - the scope: which world OpenSSL's blocks come from, and how they move and grow there
  *
@@ -20,7 +20,9 @@
 
 #include <openssl/crypto.h>
 
-#include "tls.h"
+#include "heap/heap.h"
+#include "tls_mem.h"
+#include "crypto/openssl/compat.h"
 
 #define ARENA_SIZE (8 << 20)
 

@@ -1,4 +1,4 @@
-/* links: tls_outgoing.c tls_hostname.c test/unit/fake_host.c */
+/* links: connection/outgoing.c settings/hostname.c test/unit/fake_host.c */
 /*
  * test_outgoing.c - what the script says of outgoing connections, also where it says nonsense or cannot be asked
  *
@@ -13,8 +13,6 @@
 
 #include <cmocka.h>
 
-#include "tls_compat.h"
-
 #include "core/action.h"
 #include "core/fmsg.h"
 #include "core/kemi.h"
@@ -23,8 +21,11 @@
 #include "core/script_cb.h"
 #include "core/xavp.h"
 
+#include "host/compat.h"
+#include "tls_mem.h"
+#include "settings/table.h"
+#include "connection/outgoing.h"
 #include "fake_host.h"
-#include "tls.h"
 
 /* ---- the host */
 

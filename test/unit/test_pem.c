@@ -1,4 +1,4 @@
-/* links: tls_pem.c */
+/* links: material/pem.c */
 /*
  * test_pem.c - the entries of a PEM file and their lines
  *
@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "tls.h"
+#include "material/pem.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define B            "-----BEGIN CERTIFICATE-----"

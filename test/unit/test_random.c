@@ -1,4 +1,4 @@
-/* links: tls_random.c test/unit/fake_host.c -Wl,--wrap=getrandom */
+/* links: crypto/openssl/random.c test/unit/fake_host.c -Wl,--wrap=getrandom */
 /*
  * test_random.c - random numbers of a library context, from a kernel that gives them in pieces, or not at all
  *
@@ -19,8 +19,9 @@
 #include <openssl/provider.h>
 #include <openssl/rand.h>
 
+#include "crypto/openssl/compat.h"
+#include "crypto/openssl/random.h"
 #include "fake_host.h"
-#include "tls.h"
 
 #define MANY 200000
 

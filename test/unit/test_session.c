@@ -20,6 +20,12 @@
 
 #include <openssl/hmac.h>
 
+#include "settings/table.h"
+#include "crypto/openssl/compat.h"
+#include "crypto/openssl/types.h"
+#include "crypto/openssl/session.h"
+#include "tls_reload.h"
+#include "connection/list.h"
 #include "bench.h"
 #include "ends.h"
 #include "fake_host.h"
@@ -324,7 +330,7 @@ static bool resumes(SSL_SESSION *session, const char *client, int version)
 		fail_msg("%s", fake_host_log());
 	both_talk();
 	resumed = SSL_session_reused(e.client.ssl) == 1;
-	assert_int_equal(resumed, SSL_session_reused(ends_tls(&e.server)->ssl));
+	assert_int_equal(resumed, SSL_session_reused(ssl_of(ends_tls(&e.server)->ssl)));
 	return resumed;
 }
 
@@ -528,8 +534,8 @@ static void a_session_is_resumed_under_its_own_name(void **state)
 		session = first_session(NULL, version);
 		asked_name = second;
 		assert_int_equal(resumes(session, NULL, version), version == TLS1_3_VERSION || first == second);
-		assert_true(
-			same_text(SSL_get_servername(ends_tls(&e.server)->ssl, TLSEXT_NAMETYPE_host_name), second));
+		assert_true(same_text(SSL_get_servername(ssl_of(ends_tls(&e.server)->ssl), TLSEXT_NAMETYPE_host_name),
+		                      second));
 		ends_close(&e);
 		SSL_SESSION_free(session);
 	}
@@ -647,12 +653,12 @@ static void zeros_are_no_key(void **state)
 	open_to_server(NULL, TLS1_2_VERSION);
 	assert_true(ends_shake(&e, NULL));
 	both_talk();
-	size = forge_ticket(SSL_get_session(ends_tls(&e.server)->ssl), ticket, sizeof(ticket));
+	size = forge_ticket(SSL_get_session(ssl_of(ends_tls(&e.server)->ssl)), ticket, sizeof(ticket));
 	ends_close(&e);
 	open_to_server(NULL, TLS1_2_VERSION);
 	SSL_set_session_ticket_ext(e.client.ssl, ticket, size);
 	ends_run_some(&e, 2);
-	assert_int_equal(SSL_session_reused(ends_tls(&e.server)->ssl), 0);
+	assert_int_equal(SSL_session_reused(ssl_of(ends_tls(&e.server)->ssl)), 0);
 	ends_run(&e);
 	both_talk();
 }
@@ -684,7 +690,7 @@ static void tickets_outlive_the_change_of_their_key(void **state)
 static bool watcher_sees_a_change(void)
 {
 	fake_host_clear();
-	tls_load_watch(0, NULL);
+	tls_reload_watch(0, NULL);
 	return strstr(fake_host_log(), "has changed") != NULL;
 }
 

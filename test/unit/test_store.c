@@ -17,6 +17,8 @@
 
 #include <cmocka.h>
 
+#include "settings/report.h"
+#include "tls_reload.h"
 #include "bench.h"
 #include "fake_host.h"
 
@@ -132,14 +134,14 @@ static void a_file_that_changes_while_it_is_read(void **state)
 		bench_write(files[i / 4], text); /* else it is not read again */
 		victim = files[i / 4];
 		write_to = changes[i % 4];
-		tls_load_check(&r);
+		tls_reload_check(&r);
 		assert_null(victim);
 		assert_int_equal(r.errors, 1);
 		assert_true(is_error(&r, files[i / 4]));
 		tls_report_clear(&r);
 		bench_write(files[i / 4], text);
 		free(text);
-		tls_load_check(&r);
+		tls_reload_check(&r);
 		assert_int_equal(r.errors, 0);
 		tls_report_clear(&r);
 	}
@@ -161,7 +163,7 @@ static int said_within(int hours)
 {
 	fake_host_clear();
 	for (int i = 0; i < hours; i++) {
-		tls_load_watch(0, NULL);
+		tls_reload_watch(0, NULL);
 		fake_host_pass(3600);
 	}
 	return count_in_log("may not read");

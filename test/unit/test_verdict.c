@@ -15,6 +15,16 @@
 
 #include <cmocka.h>
 
+#include "tls.h"
+#include "settings/report.h"
+#include "settings/table.h"
+#include "tls_domain_types.h"
+#include "crypto/openssl/compat.h"
+#include "crypto/openssl/types.h"
+#include "tls_reload.h"
+#include "connection/connection.h"
+#include "connection/list.h"
+#include "connection/verdict.h"
 #include "bench.h"
 #include "ends.h"
 #include "fake_host.h"
@@ -228,7 +238,7 @@ static void a_reload_ends_a_verdict(void **state)
 
 	assert_true(is_good(t, "port", NULL, 9, 5061));
 	tls_report_init(&r);
-	assert_true(tls_load_reload(&r) > 0);
+	assert_true(tls_reload_run(&r) > 0);
 	tls_report_clear(&r);
 	d = demand_of("port", NULL, 9, 5061);
 	tls_demand_end(&d);
@@ -253,7 +263,7 @@ static void another_certificate_ends_a_verdict(void **state)
 	assert_int_equal(SSL_renegotiate(e.client.ssl), 1);
 	ends_say(&e.client, "again");
 	ends_run(&e);
-	X509_NAME_oneline(X509_get_subject_name(SSL_get0_peer_certificate(t->ssl)), name, sizeof(name));
+	X509_NAME_oneline(X509_get_subject_name(SSL_get0_peer_certificate(ssl_of(t->ssl))), name, sizeof(name));
 	assert_string_equal(name, "/CN=stranger");
 	assert_false(tls_verdict_holds(t, &d));
 }

@@ -20,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "crypto/openssl/compat.h"
 #include "bench.h"
 #include "ends.h"
 

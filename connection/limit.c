@@ -1,0 +1,120 @@
+/*
+ * connection/limit.c - handshakes in progress, counted by the peer's address
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
+ *
+ * Whoever has one IPv6 address has its whole /64, so that is what counts there.
+ */
+#include <string.h>
+
+#include <openssl/rand.h>
+
+#include "connection/limit.h"
+#include "tls.h"
+#include "host/compat.h"
+#include "tls_mem.h"
+#include "crypto/openssl/compat.h"
+#include "tls_init.h"
+
+#define BUCKETS 1024
+
+/*
+ * The handshakes of one address; there is one of these only while there are any. In shared memory, as all
+ * here.
+ */
+struct tls_limit {
+	struct tls_limit *next;
+	struct tls_address from;
+	int count;
+};
+
+/* `lock` guards all of it. */
+struct shared {
+	gen_lock_t lock;
+	uint64_t secret; /* so that nobody outside can choose addresses that meet in one bucket */
+	struct tls_limit *buckets[BUCKETS];
+};
+
+static struct shared *shared;
+
+int tls_limit_start(void)
+{
+	shared = tls_shared_alloc(sizeof(*shared));
+	if (shared == NULL || lock_init(&shared->lock) == NULL) {
+		LM_ERR("no shared memory; give the host more with -m\n");
+		return -1;
+	}
+	if (RAND_bytes_ex(tls_init_libctx(), (unsigned char *)&shared->secret, sizeof(shared->secret), 0) == 1)
+		return 0;
+	LM_ERR("no random number\n");
+	return -1;
+}
+
+/* What of FROM counts. */
+static struct tls_address part_of(const struct tls_address *from)
+{
+	struct tls_address part = {.family = from->family};
+
+	memcpy(part.ip, from->ip, from->family == 6 ? 8 : 4);
+	return part;
+}
+
+/* The place that points to FROM's crowd, or to the NULL where it belongs. The lock is held. */
+static struct tls_limit **find(const struct tls_address *from)
+{
+	uint64_t h = shared->secret;
+	struct tls_limit **place;
+
+	for (size_t i = 0; i < sizeof(from->ip); i++)
+		h = (h ^ from->ip[i]) * UINT64_C(1099511628211);
+	h ^= h >> 32;
+	for (place = &shared->buckets[h % BUCKETS]; *place != NULL; place = &(*place)->next)
+		if ((*place)->from.family == from->family &&
+		    memcmp((*place)->from.ip, from->ip, sizeof(from->ip)) == 0)
+			break;
+	return place;
+}
+
+/* As tls_limit_enter(), of a part of an address, with the lock held. */
+static bool enter(const struct tls_address *from, int limit, struct tls_limit **out)
+{
+	struct tls_limit **place = find(from);
+
+	if (*place != NULL && (*place)->count >= limit)
+		return false;
+	if (*place == NULL) {
+		*place = tls_shared_alloc(sizeof(**place));
+		if (*place == NULL)
+			return true; /* the connection itself will not find memory either */
+		(*place)->from = *from;
+	}
+	(*place)->count++;
+	*out = *place;
+	return true;
+}
+
+bool tls_limit_enter(const struct tls_address *from, int limit, struct tls_limit **out)
+{
+	struct tls_address part = part_of(from);
+	bool entered;
+
+	*out = NULL;
+	if (limit <= 0)
+		return true;
+	lock_get(&shared->lock);
+	entered = enter(&part, limit, out);
+	lock_release(&shared->lock);
+	return entered;
+}
+
+void tls_limit_leave(struct tls_limit *limit)
+{
+	if (limit == NULL)
+		return;
+	lock_get(&shared->lock);
+	if (--limit->count == 0) {
+		*find(&limit->from) = limit->next;
+		tls_shared_free(limit);
+	}
+	lock_release(&shared->lock);
+}

@@ -1,0 +1,47 @@
+/*
+ * connection/queue.h - cleartext that waits for the handshake
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
+ */
+#ifndef TLS_CONNECTION_QUEUE_H
+#define TLS_CONNECTION_QUEUE_H
+
+#include "tls.h"
+
+/* One piece, in shared memory. */
+struct tls_chunk {
+	struct tls_chunk *next;
+	unsigned room, used;
+	unsigned char bytes[];
+};
+
+/* Oldest first; all zero is empty. */
+struct tls_queue {
+	struct tls_chunk *first, *last;
+	unsigned bytes;
+};
+
+enum tls_queue_result { TLS_QUEUE_OK, TLS_QUEUE_FULL, TLS_QUEUE_NO_MEMORY };
+
+/* Main process, before the forks. Returns 0 or -1 (logged). */
+int tls_queue_start(void);
+
+/*
+ * Appends SIZE bytes within con_ct_wq_max and ct_wq_max, all of them or none. The first message may be larger
+ * than con_ct_wq_max: whoever opens a connection to send it has no other way.
+ */
+enum tls_queue_result tls_queue_add(struct tls_queue *q, const char *bytes, unsigned size);
+
+/* Wipes and frees what waits. */
+void tls_queue_clear(struct tls_queue *q);
+
+/* Bytes that wait in all queues. */
+unsigned long tls_queue_total(void);
+
+/* A piece with room for ROOM bytes that holds SIZE of BYTES. The caller owns it. NULL without memory. */
+struct tls_chunk *tls_chunk_new(const void *bytes, unsigned size, unsigned room);
+
+/* Wipes and frees CHUNK, which may be NULL. */
+void tls_chunk_free(struct tls_chunk *chunk);
+
+#endif

@@ -1,0 +1,277 @@
+/*
+ * connection/verdict.c - whether a connection that its peer has opened may carry what is meant for a client section
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
+ *
+ * Whoever connects from the right address and port, or claims them by an alias, is found by the host when it
+ * looks for a connection to them. A server section has let the peer in, by its own rules or without any. So
+ * where the client section that a message is for verifies its servers, the peer's certificate is verified
+ * once more, as that section would when connecting (RFC 5923 section 8, RFC 5922 section 7).
+ *
+ * That takes as long as a part of a handshake, so what came of it is kept with the connection. It is looked
+ * at while the host has its table of connections locked, so nothing is done then but to compare a digest.
+ */
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "connection/verdict.h"
+#include "tls.h"
+#include "host/compat.h"
+#include "host/clock.h"
+#include "tls_mem.h"
+#include "settings/hostname.h"
+#include "tls_config.h"
+#include "settings/runtime.h"
+#include "tls_domain_types.h"
+#include "crypto/openssl/compat.h"
+#include "crypto/openssl/types.h"
+#include "tls_init.h"
+#include "crypto/openssl/lifetime.h"
+#include "crypto/openssl/verify.h"
+#include "tls_domain.h"
+#include "connection/connection.h"
+
+#define BAD_SECONDS 30 /* how long a refusal stands: the certificate's time may begin meanwhile */
+
+/*
+ * What was found out last for a connection. In shared memory, under the lock below: it is taken for some
+ * instructions, behind the host's locks or none, and no other is taken behind it.
+ */
+struct tls_verdict_note {
+	unsigned char key[TLS_DEMAND_KEY_SIZE];
+	bool good;
+	int64_t until; /* seconds since 1970 */
+	X509 *leaf;    /* that it is about, a reference; NULL: the peer has shown none */
+};
+
+static gen_lock_t *lock;
+
+int tls_verdict_start(void)
+{
+	lock = tls_shared_alloc(sizeof(*lock));
+	if (lock != NULL && lock_init(lock) != NULL)
+		return 0;
+	LM_ERR("no shared memory; give the host more with -m\n");
+	return -1;
+}
+
+void tls_verdict_free(struct tls_verdict_note *note)
+{
+	if (note == NULL)
+		return;
+	X509_free(note->leaf);
+	tls_shared_free(note);
+}
+
+/* ---- what a message demands */
+
+/*
+ * Whether Q leads to D on purpose: the script has named its peer, or there is a section for that address. The
+ * rest is for everybody, phones among them, which have no certificates.
+ */
+static bool is_chosen(const struct tls_domain *d, const struct tls_domain_query *q)
+{
+	if (q->server_id != NULL || q->server_name_length > 0)
+		return true;
+	return d->kind == TLS_SECTION_ADDRESS && tls_domain_is_at(d, &q->address);
+}
+
+/* Who the peer must be by D's certificate rules: what D would ask for when it connects, else its address. */
+static void set_name(struct tls_demand *out, const struct tls_domain *d, const struct tls_domain_query *q)
+{
+	const char *name = q->server_name_length > 0 ? q->server_name : d->server_name;
+	size_t length = q->server_name_length > 0 || name == NULL ? q->server_name_length : strlen(name);
+	int family = q->address.family == 6 ? AF_INET6 : AF_INET;
+
+	if (name != NULL && !tls_hostname_read(name, length, &out->name))
+		out->kind = TLS_DEMAND_IMPOSSIBLE;
+	if (name == NULL && inet_ntop(family, q->address.ip, out->name.text, sizeof(out->name.text)) == NULL)
+		out->kind = TLS_DEMAND_IMPOSSIBLE;
+}
+
+/* What the demands of OUT are told apart by, in all processes. Returns 0 or -1. */
+static int set_key(struct tls_demand *out)
+{
+	EVP_MD_CTX *hash = EVP_MD_CTX_new();
+	int number = tls_generation_number(out->generation), result = -1;
+
+	if (hash != NULL && EVP_DigestInit_ex(hash, EVP_sha256(), NULL) == 1 &&
+	    EVP_DigestUpdate(hash, &number, sizeof(number)) == 1 &&
+	    EVP_DigestUpdate(hash, &out->domain, sizeof(out->domain)) == 1 &&
+	    EVP_DigestUpdate(hash, out->name.text, strlen(out->name.text)) == 1 &&
+	    EVP_DigestFinal_ex(hash, out->key, NULL) == 1)
+		result = 0;
+	EVP_MD_CTX_free(hash);
+	return result;
+}
+
+/* Whether no connection at all may be opened for Q. */
+static bool is_refused(struct tls_generation *g, const struct tls_domain_query *q)
+{
+	return q->server_id != NULL && tls_runtime_options()->unknown_server_id != 0 &&
+	       !tls_domain_has_id(g, q->role, q->server_id);
+}
+
+void tls_demand_begin(struct tls_demand *out, const struct tls_domain_query *q)
+{
+	const struct tls_domain *d;
+	bool named;
+
+	*out = (struct tls_demand){.kind = TLS_DEMAND_IMPOSSIBLE, .generation = tls_generation_pin()};
+	if (out->generation == NULL || is_refused(out->generation, q))
+		return;
+	d = tls_domain_find(out->generation, q, &named);
+	if (d->verify_mode == SSL_VERIFY_NONE || d->accept_any || (!d->reuse_verified_only && !is_chosen(d, q))) {
+		out->kind = TLS_DEMAND_NOTHING;
+		return;
+	}
+	out->kind = TLS_DEMAND_PEER;
+	out->domain = d;
+	set_name(out, d, q);
+	if (set_key(out) != 0)
+		out->kind = TLS_DEMAND_IMPOSSIBLE;
+}
+
+void tls_demand_end(struct tls_demand *demand)
+{
+	tls_generation_unpin(demand->generation);
+	demand->generation = NULL;
+	demand->domain = NULL;
+}
+
+/* ---- what is known */
+
+/* Whether NOTE answers D. The lock is held. */
+static bool answers(const struct tls_verdict_note *note, const struct tls_demand *d)
+{
+	return note != NULL && note->until > tls_clock_wall() && memcmp(note->key, d->key, sizeof(d->key)) == 0;
+}
+
+enum tls_verdict tls_verdict_look(const struct tls_connection *t, const struct tls_demand *d)
+{
+	enum tls_verdict result = TLS_VERDICT_OPEN;
+
+	if (d->kind != TLS_DEMAND_PEER)
+		return d->kind == TLS_DEMAND_NOTHING ? TLS_VERDICT_GOOD : TLS_VERDICT_BAD;
+	if (t->phase != TLS_PHASE_ESTABLISHED)
+		return TLS_VERDICT_BAD;
+	lock_get(lock);
+	if (answers(t->verdict, d))
+		result = t->verdict->good ? TLS_VERDICT_GOOD : TLS_VERDICT_BAD;
+	lock_release(lock);
+	return result;
+}
+
+bool tls_verdict_holds(const struct tls_connection *t, const struct tls_demand *d)
+{
+	const X509 *leaf = t->ssl != NULL ? SSL_get0_peer_certificate(ssl_of(t->ssl)) : NULL;
+	bool result;
+
+	if (d->kind != TLS_DEMAND_PEER)
+		return d->kind == TLS_DEMAND_NOTHING;
+	if (leaf == NULL || t->phase != TLS_PHASE_ESTABLISHED)
+		return false;
+	lock_get(lock);
+	result = answers(t->verdict, d) && t->verdict->good && t->verdict->leaf == leaf;
+	lock_release(lock);
+	return result;
+}
+
+/* ---- finding out */
+
+/* A peer's certificate and what stands between it and an anchor, with references. */
+struct peer {
+	X509 *leaf; /* NULL: none */
+	STACK_OF(X509) *chain;
+};
+
+static struct peer peer_of(struct tls_connection *t)
+{
+	struct peer p = {NULL, NULL};
+
+	lock_get(&t->tcp->write_lock);
+	if (t->phase == TLS_PHASE_ESTABLISHED && t->ssl != NULL) {
+		STACK_OF(X509) *chain = SSL_get0_verified_chain(ssl_of(t->ssl));
+
+		p.leaf = SSL_get1_peer_certificate(ssl_of(t->ssl));
+		p.chain = chain != NULL ? X509_chain_up_ref(chain) : NULL;
+	}
+	lock_release(&t->tcp->write_lock);
+	return p;
+}
+
+/* Sets STORE up as OpenSSL does for a server's certificate in a handshake of D. */
+static bool set_rules(X509_STORE_CTX *store, const struct tls_domain *d, const struct peer *p)
+{
+	X509_VERIFY_PARAM *param;
+
+	if (X509_STORE_CTX_init(store, SSL_CTX_get_cert_store(ctx_of(d->ctx)), p->leaf, p->chain) != 1)
+		return false;
+	param = X509_STORE_CTX_get0_param(store);
+	X509_VERIFY_PARAM_set_auth_level(param, SSL_CTX_get_security_level(ctx_of(d->ctx)));
+	return X509_VERIFY_PARAM_set1(param, SSL_CTX_get0_param(ctx_of(d->ctx))) == 1;
+}
+
+/* Whether D would take P for a server that has the name. *UNTIL: how long that holds. */
+static bool is_good(const struct tls_demand *demand, const struct peer *p, int64_t *until)
+{
+	const struct tls_domain *d = demand->domain;
+	X509_STORE_CTX *store = p->leaf != NULL ? X509_STORE_CTX_new_ex(tls_init_libctx(), NULL) : NULL;
+	bool good = false;
+
+	*until = tls_clock_wall() + BAD_SECONDS;
+	if (store != NULL && set_rules(store, d, p) &&
+	    tls_verify_certificates(store, d->verify_purpose, TLS_SERVER) == 1)
+		good = !d->verify_name ||
+		       tls_verify_names(p->leaf, demand->name.text, strlen(demand->name.text), d->wildcards);
+	if (good)
+		*until = tls_lifetime_end(store);
+	X509_STORE_CTX_free(store);
+	return good;
+}
+
+/* Keeps NOTE with T, which owns it then, in the place of what was there before. */
+static void keep(struct tls_connection *t, struct tls_verdict_note *note)
+{
+	struct tls_verdict_note *before;
+
+	lock_get(lock);
+	before = t->verdict;
+	t->verdict = note;
+	lock_release(lock);
+	tls_verdict_free(before);
+}
+
+/* The same, in the shared scope, in which the store loads what is in folders. */
+static bool judge(struct tls_connection *t, const struct tls_demand *d)
+{
+	struct tls_verdict_note *note = tls_shared_alloc(sizeof(*note));
+	struct peer p;
+	bool good;
+
+	if (note == NULL)
+		return false;
+	p = peer_of(t);
+	memcpy(note->key, d->key, sizeof(note->key));
+	good = note->good = is_good(d, &p, &note->until);
+	note->leaf = p.leaf;
+	keep(t, note);
+	sk_X509_pop_free(p.chain, X509_free);
+	return good;
+}
+
+bool tls_verdict_reach(struct tls_connection *t, const struct tls_demand *d)
+{
+	enum tls_verdict known = tls_verdict_look(t, d);
+	bool good;
+
+	if (known != TLS_VERDICT_OPEN || d->domain == NULL)
+		return known == TLS_VERDICT_GOOD;
+	tls_mem_enter();
+	ERR_set_mark();
+	good = judge(t, d);
+	ERR_pop_to_mark();
+	tls_mem_leave();
+	return good;
+}

@@ -1,0 +1,111 @@
+/*
+ * heap/lock.c - a lock among threads and processes that does not die with its holder
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
+ *
+ * For sections of a few instructions that call nothing. It is one word in shared memory, 0 or the id of the
+ * thread that holds it. Robust mutexes of the C library would do the same, but the host replaces their
+ * initialisation.
+ *
+ * A waiter asks after some milliseconds whether the holder is still alive, and takes the lock from a dead
+ * one. When the dead one's id belongs to another thread by then, it waits until that one has ended; when that
+ * is the waiter itself, which never takes a lock twice, it need not ask.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "heap/shape.h"
+
+#define SPINS  64  /* then the processor is left to others */
+#define YIELDS 128 /* then the thread sleeps */
+#define NAP_NS 100000
+#define NAPS   16 /* between two looks at the holder */
+
+static _Thread_local uint32_t self __attribute__((tls_model("initial-exec")));
+
+uint32_t tls_lock_self(void)
+{
+	if (self == 0)
+		self = (uint32_t)syscall(SYS_gettid);
+	return self;
+}
+
+void tls_lock_forked(void)
+{
+	self = 0;
+}
+
+bool tls_lock_is_gone(uint32_t thread)
+{
+	return kill((pid_t)thread, 0) != 0 && errno == ESRCH;
+}
+
+/* Gone, or ended and not yet asked for its status by a parent, which may be the one that waits here. */
+static bool is_dead(uint32_t thread)
+{
+	char path[40], text[256], *end;
+	FILE *f;
+	size_t n;
+
+	if (thread == tls_lock_self() || tls_lock_is_gone(thread))
+		return true;
+	snprintf(path, sizeof(path), "/proc/%lu/stat", (unsigned long)thread);
+	f = fopen(path, "r");
+	if (f == NULL)
+		return false;
+	n = fread(text, 1, sizeof(text) - 1, f);
+	fclose(f);
+	text[n] = '\0';
+	end = strrchr(text, ')');
+	return end != NULL && (strncmp(end, ") Z", 3) == 0 || strncmp(end, ") X", 3) == 0);
+}
+
+static void pause_for(unsigned turn)
+{
+	const struct timespec nap = {.tv_nsec = NAP_NS};
+
+	if (turn < SPINS)
+#if defined(__x86_64__) || defined(__i386__)
+		__builtin_ia32_pause();
+#else
+		atomic_signal_fence(memory_order_seq_cst);
+#endif
+	else if (turn < YIELDS)
+		sched_yield();
+	else
+		nanosleep(&nap, NULL);
+}
+
+static bool try_take(struct tls_lock *l, uint32_t from)
+{
+	return atomic_compare_exchange_strong_explicit(&l->holder, &from, tls_lock_self(), memory_order_acquire,
+	                                               memory_order_relaxed);
+}
+
+static TLS_COLD bool wait_for(struct tls_lock *l)
+{
+	for (unsigned turn = 0;; turn++) {
+		uint32_t holder = atomic_load_explicit(&l->holder, memory_order_relaxed);
+		bool dead = holder != 0 && turn > YIELDS && turn % NAPS == 0 && is_dead(holder);
+
+		if ((holder == 0 || dead) && try_take(l, holder))
+			return dead;
+		pause_for(turn);
+	}
+}
+
+bool tls_lock_take(struct tls_lock *l)
+{
+	return TLS_LIKELY(try_take(l, 0)) ? false : wait_for(l);
+}
+
+void tls_lock_release(struct tls_lock *l)
+{
+	atomic_store_explicit(&l->holder, 0, memory_order_release);
+}

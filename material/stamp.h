@@ -1,0 +1,33 @@
+/*
+ * material/stamp.h - what changes when a file is written or replaced
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
+ */
+#ifndef TLS_MATERIAL_STAMP_H
+#define TLS_MATERIAL_STAMP_H
+
+#include <dirent.h>
+
+#include "tls.h"
+
+/* What changes when a file is written or replaced, or a folder or a file in it. */
+struct tls_stamp {
+	uint64_t file, folder, crl;
+};
+
+/* In the place of a number: this process's user may not look, so nobody knows whether anything has changed. */
+#define TLS_STAMP_HIDDEN UINT64_MAX
+
+/* Of up to three paths; NULL: none. Any process. */
+struct tls_stamp tls_stamp_take(const char *file, const char *folder, const char *crl);
+
+/* H with STAMP in it. */
+uint64_t tls_stamp_mix(uint64_t h, const struct tls_stamp *stamp);
+
+/*
+ * The next file of DIR with a name that "openssl rehash" gives, as a path in OUT, SIZE bytes. Returns false at the
+ * end.
+ */
+bool tls_folder_next(DIR *dir, const char *folder, char *out, size_t size, bool *is_crl);
+
+#endif

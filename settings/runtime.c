@@ -1,0 +1,166 @@
+/*
+ * settings/runtime.c - settings in the host's run-time configuration, group "tls"
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
+ *
+ * The host wants a group to be a struct whose fields stand in the order in which they are declared. Ours
+ * begins with a struct tls_options, all of it, so that what the host hands to a process is that struct with
+ * the values of now. Behind it stand the settings of the default domains, which can only be read: those of a
+ * domain change with tls.reload.
+ *
+ * No variable has a callback for changes: the host would not show its value any more.
+ */
+#include <string.h>
+
+#include "settings/runtime.h"
+#include "host/compat.h"
+#include "settings/table.h"
+
+#define GROUP      "tls"
+#define FIELDS_MAX 96
+#define ROUND(n)   (((n) + sizeof(char *) - 1) / sizeof(char *) * sizeof(char *))
+
+struct field {
+	const struct tls_setting *row;
+	size_t offset; /* in the group */
+};
+
+/* The group as it is at the start; the host copies it. */
+static struct {
+	struct tls_options options;
+	char *domain[FIELDS_MAX];
+} values;
+
+static struct tls_settings defaults; /* of the default domains */
+static struct field fields[FIELDS_MAX];
+static cfg_def_t definitions[FIELDS_MAX + 1];
+static int count;
+static void *view = &values; /* this process's view; the host moves it */
+
+const struct tls_options *tls_runtime_options(void)
+{
+	return view;
+}
+
+/* ---- reading */
+
+/* In the host's group a number is a number, and a word is a text. */
+static bool is_number(const struct tls_setting *row)
+{
+	return row->type == TLS_INT || row->type == TLS_BOOL;
+}
+
+static size_t size_of(const struct tls_setting *row)
+{
+	return is_number(row) ? sizeof(int) : sizeof(char *);
+}
+
+bool tls_runtime_get(int i, struct tls_runtime_value *out)
+{
+	const struct field *f = &fields[i];
+	const char *at = (const char *)view + f->offset;
+
+	if (i >= count)
+		return false;
+	*out = (struct tls_runtime_value){.name = definitions[i].name, .is_number = is_number(f->row)};
+	if (out->is_number)
+		out->number = *(const int *)at;
+	else
+		out->text = *(char *const *)at;
+	return true;
+}
+
+/* ---- declaring */
+
+static char *word_of(const struct tls_setting *row, int number)
+{
+	for (const struct tls_choice *choice = row->choices; choice->word != NULL; choice++)
+		if (choice->value == number)
+			return (char *)(uintptr_t)choice->word;
+	return NULL;
+}
+
+/* Puts ROW's value in BASE to its place in the group. */
+static void set_value(const struct field *f, const void *base)
+{
+	const char *from = (const char *)base + f->row->offset;
+	char *to = (char *)&values + f->offset;
+
+	if (f->row->type == TLS_CHOICE)
+		*(char **)to = word_of(f->row, *(const int *)from);
+	else if ((f->row->flags & TLS_IGNORED) == 0)
+		memcpy(to, from, size_of(f->row));
+}
+
+/* Declares ROW at the end of the group *AT, and moves that. Returns 0, -1 when there are too many. */
+static int add_field(const struct tls_setting *row, const void *base, size_t *at)
+{
+	cfg_def_t *d = &definitions[count];
+	struct field *f = &fields[count];
+
+	if (count == FIELDS_MAX)
+		return -1;
+	f->row = row;
+	f->offset = is_number(row) ? *at : ROUND(*at);
+	set_value(f, base);
+	*at = f->offset + size_of(row);
+	d->name = (char *)(uintptr_t)(row->run_name != NULL ? row->run_name : row->name);
+	d->descr = (char *)(uintptr_t)row->meaning;
+	d->type = is_number(row) ? CFG_VAR_INT | CFG_ATOMIC : CFG_VAR_STRING;
+	if ((row->flags & TLS_AT_RUNTIME) == 0)
+		d->type |= CFG_READONLY;
+	d->min = row->min;
+	d->max = row->max;
+	count++;
+	return 0;
+}
+
+/* The module's setting whose field in struct tls_options is the first one at or behind AT. */
+static const struct tls_setting *option_behind(size_t at)
+{
+	const struct tls_setting *first = NULL;
+
+	for (const struct tls_setting *row = tls_settings_table; row->name != NULL; row++)
+		if ((row->flags & TLS_OF_DOMAIN) == 0 && row->offset >= at &&
+		    (first == NULL || row->offset < first->offset))
+			first = row;
+	return first;
+}
+
+/* Declares the fields of struct tls_options in their order; each must have a row. */
+static int add_options(const struct tls_options *o, size_t *at)
+{
+	for (const struct tls_setting *row; (row = option_behind(*at)) != NULL;)
+		if (add_field(row, o, at) != 0 || fields[count - 1].offset != row->offset)
+			return -1;
+	*at = ROUND(*at);
+	return *at == sizeof(struct tls_options) ? 0 : -1;
+}
+
+static int add_defaults(size_t *at)
+{
+	for (const struct tls_setting *row = tls_settings_table; row->name != NULL; row++)
+		if ((row->flags & TLS_OF_DOMAIN) != 0 && row->run_name != NULL && add_field(row, &defaults, at) != 0)
+			return -1;
+	*at = ROUND(*at);
+	return 0;
+}
+
+int tls_runtime_start(const struct tls_settings *s, const struct tls_options *o)
+{
+	size_t size = 0;
+
+	if (tls_settings_copy(&defaults, s) != 0 || tls_settings_preset(&defaults) != 0) {
+		LM_ERR("no memory for the run-time configuration\n");
+		return -1;
+	}
+	if (add_options(o, &size) != 0 || add_defaults(&size) != 0) {
+		LM_BUG("struct tls_options has a field without a row in the table of settings\n");
+		return -1;
+	}
+	if (cfg_declare(GROUP, definitions, &values, (int)size, &view) == 0)
+		return 0;
+	LM_ERR("the host takes no run-time configuration group " GROUP
+	       ": is another TLS module loaded, or does the script declare variables of that group?\n");
+	return -1;
+}

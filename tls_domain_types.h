@@ -1,0 +1,77 @@
+/*
+ * tls_domain_types.h - a domain and what a connection keeps of it: the types, apart from the functions
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
+ */
+#ifndef TLS_DOMAIN_TYPES_H
+#define TLS_DOMAIN_TYPES_H
+
+#include "tls.h"
+#include "settings/table.h"
+#include "tls_config.h"
+
+struct tls_chain;
+struct tls_ctx;
+struct tls_key;
+struct tls_trust;
+
+#define TLS_SESSION_CONTEXT_SIZE 32
+
+/* What a session that is being made will depend on, as far as it is known. Server. */
+struct tls_session_terms {
+	int64_t end; /* of what the client was verified by, in seconds since 1970; 0: not known */
+};
+
+struct tls_generation;
+
+/*
+ * One domain of a configuration generation. Read-only once the generation is installed, but for
+ * `connections`.
+ */
+struct tls_domain {
+	struct tls_domain *next_in_bucket, *next_by_id, *next_at_place;
+	struct tls_generation *generation;
+	enum tls_role role;
+	enum tls_section_kind kind;
+	struct tls_address address;
+	struct tls_ctx *ctx;
+	char *name;        /* for people: "server:127.0.0.1:5061 (example.org)" */
+	char *server_name; /* lower case, NULL: none */
+	char *server_id;   /* NULL: none */
+	enum tls_name_mode server_name_mode;
+	int oldest, newest; /* protocol versions, 0: the library's */
+	char *groups;       /* NULL: the module's choice */
+	int verify_mode;    /* SSL_VERIFY_... */
+	int verify_depth;
+	bool accept_any;  /* a certificate that does not verify does not end the handshake */
+	bool verify_name; /* a server must be who its certificate names */
+	bool wildcards;   /* in those names, and where a script asks for them */
+	enum tls_verify_purpose verify_purpose;
+	bool reuse_verified_only;
+	struct tls_key *keys[2];
+	struct tls_chain *chains[2];
+	struct tls_trust *trust;       /* NULL: none */
+	unsigned char fingerprint[32]; /* of the settings it was made from */
+	unsigned char session_context[TLS_SESSION_CONTEXT_SIZE];
+	int connections; /* atomic */
+};
+
+/* A connection's tie to its domain: what SSL_get_app_data() gives. */
+struct tls_domain_use {
+	struct tls_domain *domain;
+	struct tls_address address; /* that it was chosen by: ours when accepting, the peer's when connecting */
+	const char *name; /* connecting: who the peer should be, as it is written; NULL: only its address says */
+	struct tls_session_terms session;
+};
+
+/* What the hooks need to choose a domain. */
+struct tls_domain_query {
+	enum tls_role role;
+	struct tls_address address; /* ours when accepting, the peer's when connecting */
+	struct tls_address own;     /* ours when connecting, family 0: not known */
+	const char *server_name;    /* not NUL-terminated, NULL: none */
+	size_t server_name_length;
+	const char *server_id; /* NULL: none */
+};
+
+#endif
