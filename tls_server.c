@@ -54,7 +54,7 @@
 /* In shared memory. */
 struct shared {
 	atomic_uint refused_at;   /* ticks of the last complaint about low memory */
-	atomic_uint crowded_at;   /* ... about too many handshakes of one address */
+	atomic_uint limited_at;   /* ... about too many handshakes of one address */
 	atomic_uint broken_until; /* ticks: no large piece of memory was there, so none is looked for; 0: never */
 	atomic_size_t broken_left; /* bytes that were left then */
 	atomic_bool ending;        /* the server stops: nothing is freed any more */
@@ -340,17 +340,17 @@ static bool memory_low_to_go_on(struct tcp_connection *c)
  * Counts T, just accepted, among the handshakes of its peer's address. Returns 0, -1 when those are too many
  * (logged).
  */
-static int join_crowd(const struct tcp_connection *c, struct tls_connection *t)
+static int join_limit(const struct tcp_connection *c, struct tls_connection *t)
 {
 	int limit = options()->max_handshakes_per_address;
 	struct tls_address from;
 	struct peer_name peer;
 
 	host_address(&c->rcv.src_ip, 0, &from);
-	if (tls_limit_enter(&from, limit, &t->crowd))
+	if (tls_limit_enter(&from, limit, &t->limit))
 		return 0;
 	tls_stats_add(TLS_STAT_CROWDED, 1);
-	if (may_complain(&shared->crowded_at))
+	if (may_complain(&shared->limited_at))
 		LM_NOTICE(
 			"TLS handshake failed: peer %s, domain none yet: its address has %d handshakes in progress "
 			"already (max_handshakes_per_address); more such refusals are counted, and logged every 5 seconds\n",
@@ -426,7 +426,7 @@ int tls_server_open(struct tcp_connection *c, int sock)
 	c->rcv.proto = PROTO_TLS;
 	c->lifetime = S_TO_TICKS((ticks_t)options()->handshake_timeout);
 	c->timeout = get_ticks_raw() + c->lifetime;
-	if ((t->role == TLS_CLIENT ? ask_script(c, t) : join_crowd(c, t)) != 0) {
+	if ((t->role == TLS_CLIENT ? ask_script(c, t) : join_limit(c, t)) != 0) {
 		tls_shared_free(t);
 		return -1;
 	}
@@ -447,7 +447,7 @@ void tls_server_clean(struct tcp_connection *c)
 		return;
 	c->extra_data = NULL;
 	tls_compat_show_choice(c, NULL, NULL);
-	tls_limit_leave(t->crowd);
+	tls_limit_leave(t->limit);
 	tls_list_remove(t);
 	tls_reuse_remove(t);
 	tls_verdict_free(t->verdict);
@@ -605,8 +605,8 @@ static void established(struct tcp_connection *c, struct tls_connection *t)
 	t->phase = TLS_PHASE_ESTABLISHED;
 	tls_mem_insist(true);
 	t->deadline_set = false;
-	tls_limit_leave(t->crowd);
-	t->crowd = NULL;
+	tls_limit_leave(t->limit);
+	t->limit = NULL;
 	c->lifetime = idle_lifetime();
 	tls_stats_established(ssl_of(t->ssl), t->role);
 	LOG(options()->log, "TLS established: peer %s, domain %s, %s, %s%s\n", peer_of(c, &peer), domain_name(t),

@@ -27,6 +27,7 @@ import time
 import pytest
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+ROOMS = ["connection", "crypto", "heap", "host", "material", "settings"]  # the folders of the module's own sources
 DEFAULT_MODULES = ["kex.so", "sl.so", "pv.so", "textops.so", "xlog.so", "jsonrpcs.so"]
 DEFAULT_SCRIPT = """
 request_route {
@@ -60,6 +61,15 @@ BUSY_NOISE = re.compile(r"CRITICAL: .*tcp_main\.c:\d+\]: \w+\(\): (?:tcp child \
 
 class HostError(AssertionError):
     """The host did not do what a host must; the message carries the end of its log."""
+
+
+def module_sources(top=TOP):
+    """The module's own C files, as paths below `top`."""
+    found = [name for name in os.listdir(top) if re.fullmatch(r"tls_\w+\.c", name)]
+    for room in ROOMS:
+        for folder, _, names in os.walk(os.path.join(top, room)):
+            found += [os.path.relpath(os.path.join(folder, name), top) for name in names if name.endswith(".c")]
+    return sorted(found)
 
 
 def wait_for(check, timeout=20.0, what="the expected state", interval=0.02):
