@@ -2,6 +2,31 @@
  * tls.h - what all files of this module share
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
+ *
+ * The order of the files, the lowest first. A file may include what stands before it and nothing that stands behind it
+ * (tools/house.py checks that). What each room is for: doc/design.md.
+ *
+ *   tls
+ *   host/compat host/clock host/child host/dry_run
+ *   heap/source heap/shape heap/lock heap/pages heap/heap heap/audit
+ *   tls_mem
+ *   settings/report settings/table settings/hostname tls_config settings/advice settings/runtime
+ *   material/pem material/keyfile material/stamp material/access
+ *   connection/stats
+ *   tls_domain_types
+ *   crypto/crypto
+ *   crypto/openssl/compat crypto/openssl/types
+ *   tls_init
+ *   material/place material/store
+ *   connection/keylog
+ *   crypto/openssl/random crypto/openssl/io crypto/openssl/lifetime crypto/openssl/names
+ *   crypto/openssl/bundle crypto/openssl/crl crypto/openssl/anchors crypto/openssl/chain
+ *   crypto/openssl/purpose crypto/openssl/ciphers crypto/openssl/compress crypto/openssl/policy
+ *   crypto/openssl/session crypto/openssl/verify crypto/openssl/context
+ *   tls_domain tls_reload
+ *   connection/queue connection/connection connection/list connection/limit connection/turn
+ *   connection/outgoing connection/verdict connection/reuse
+ *   tls_server tls_select tls_rpc tls_mod
  */
 #ifndef TLS_H
 #define TLS_H

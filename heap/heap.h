@@ -7,23 +7,7 @@
 #define TLS_HEAP_HEAP_H
 
 #include "tls.h"
-
-/*
- * Where shared memory comes from: one range, at the same address in all processes. All functions may be
- * called in any process.
- *   take       a block of SIZE bytes aligned for any type, NULL when there is none
- *   give       takes a block back
- *   contains   whether P points into the range
- *   available  bytes left
- *   complain   tells the operator TEXT, a line, before the process is ended
- */
-struct tls_mem_source {
-	void *(*take)(size_t size);
-	void (*give)(void *p);
-	bool (*contains)(const void *p);
-	size_t (*available)(void);
-	void (*complain)(const char *text);
-};
+#include "heap/source.h"
 
 /*
  * Live blocks, and their bytes as rounded up by the heap; requests that found no memory; bytes taken from the

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "heap/heap.h"
 #include "heap/shape.h"
 
 #define HEAD_PAGES         ((unsigned)(REGION_HEAD / PAGE))

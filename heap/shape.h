@@ -56,7 +56,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "heap/heap.h"
+#include "heap/source.h"
 
 #define TLS_HIDDEN    __attribute__((visibility("hidden")))
 #define TLS_COLD      __attribute__((noinline, cold))

@@ -1,0 +1,29 @@
+/*
+ * heap/source.h - where shared memory comes from
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
+ */
+#ifndef TLS_HEAP_SOURCE_H
+#define TLS_HEAP_SOURCE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/*
+ * Where shared memory comes from: one range, at the same address in all processes. All functions may be
+ * called in any process.
+ *   take       a block of SIZE bytes aligned for any type, NULL when there is none
+ *   give       takes a block back
+ *   contains   whether P points into the range
+ *   available  bytes left
+ *   complain   tells the operator TEXT, a line, before the process is ended
+ */
+struct tls_mem_source {
+	void *(*take)(size_t size);
+	void (*give)(void *p);
+	bool (*contains)(const void *p);
+	size_t (*available)(void);
+	void (*complain)(const char *text);
+};
+
+#endif
