@@ -24,8 +24,9 @@
  *   crypto/openssl/purpose crypto/openssl/ciphers crypto/openssl/compress crypto/openssl/policy
  *   crypto/openssl/session crypto/openssl/verify crypto/openssl/context
  *   tls_domain tls_reload
- *   connection/queue connection/connection connection/list connection/limit connection/turn
- *   connection/outgoing connection/verdict connection/reuse
+ *   connection/queue connection/connection connection/list connection/limit connection/failure
+ *   connection/deadline connection/pressure connection/turn connection/outgoing connection/choice
+ *   connection/verdict connection/reuse
  *   tls_server tls_select tls_rpc tls_mod
  */
 #ifndef TLS_H

@@ -35,6 +35,7 @@
 #include "tls_reload.h"
 #include "connection/connection.h"
 #include "connection/list.h"
+#include "connection/deadline.h"
 #include "connection/outgoing.h"
 #include "connection/reuse.h"
 #include "tls_server.h"
@@ -235,7 +236,7 @@ static int on_start(void)
 	}
 	if (start_rooms() != 0 || tls_stats_start(tls_rpc_gauges) != 0 || tls_rpc_start() != 0)
 		return -1;
-	if (register_timer(tls_server_sweep, NULL, 1) < 0 || register_timer(tls_session_sweep, NULL, 1) < 0 ||
+	if (register_timer(tls_deadline_sweep, NULL, 1) < 0 || register_timer(tls_session_sweep, NULL, 1) < 0 ||
 	    register_timer(trim_memory, NULL, 1) < 0) {
 		LM_ERR("no timer\n");
 		return -1;
@@ -421,7 +422,7 @@ static struct tls_hooks hooks = {.read = tls_server_read,
                                  .tcpconn_clean = tls_server_clean,
                                  .tcpconn_close = tls_server_close,
                                  .init_si = open_socket,
-                                 TLS_COMPAT_MATCH_HOOKS};
+                                 TLS_COMPAT_MATCH_HOOKS(tls_reuse_match, tls_reuse_match_two)};
 
 struct module_exports exports = {
 	.name = "tls",

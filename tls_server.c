@@ -38,29 +38,19 @@
 #include "connection/list.h"
 #include "connection/queue.h"
 #include "connection/limit.h"
+#include "connection/failure.h"
+#include "connection/deadline.h"
+#include "connection/pressure.h"
 #include "connection/turn.h"
 #include "connection/outgoing.h"
 #include "connection/verdict.h"
+#include "connection/choice.h"
 #include "connection/reuse.h"
 
-#define REASON_SIZE 320
-#define SWEEP_MAX   128 /* connections that one sweep closes; the next goes on */
 #define EMPTY_COST \
 	256 /* bytes of a turn that a record without data counts as: it costs as much as a message */
 
-/* A handshake takes pieces of up to 22 KB, in each process. */
-#define SHAKE_PIECE (128 * 1024)
-
-/* In shared memory. */
-struct shared {
-	atomic_uint refused_at;   /* ticks of the last complaint about low memory */
-	atomic_uint limited_at;   /* ... about too many handshakes of one address */
-	atomic_uint broken_until; /* ticks: no large piece of memory was there, so none is looked for; 0: never */
-	atomic_size_t broken_left; /* bytes that were left then */
-	atomic_bool ending;        /* the server stops: nothing is freed any more */
-};
-
-static struct shared *shared;
+static atomic_bool *ending; /* in shared memory: the server stops, and nothing is freed any more */
 
 /* As they are now. */
 static const struct tls_options *options(void)
@@ -68,73 +58,17 @@ static const struct tls_options *options(void)
 	return tls_runtime_options();
 }
 
-/* ---- names for log lines */
-
-struct peer_name {
-	char text[IP_ADDR_MAX_STR_SIZE + 10];
-};
-
-/* "192.0.2.1:5061" or "[2001:db8::1]:5061" in OUT. */
-static const char *peer_of(const struct tcp_connection *c, struct peer_name *out)
-{
-	struct ip_addr ip = c->rcv.src_ip;
-	char *text = ip_addr2a(&ip);
-
-	snprintf(out->text, sizeof(out->text), ip.af == AF_INET6 ? "[%s]:%u" : "%s:%u", text, c->rcv.src_port);
-	return out->text;
-}
-
-static const char *domain_name(const struct tls_connection *t)
-{
-	return t->use.domain != NULL ? t->use.domain->name : "none yet";
-}
-
-/* WHY is what a handshake's failure counts as. */
-static void count_failure(const struct tls_connection *t, enum tls_stat why)
-{
-	bool handshake = why >= TLS_STAT_FAILED_FIRST && why <= TLS_STAT_FAILED_LAST;
-
-	tls_stats_add(handshake && t->phase == TLS_PHASE_ESTABLISHED && t->heard ? TLS_STAT_BROKEN : why, 1);
-}
-
-/*
- * One line for each connection that ends otherwise than by its peer's wish, and its count. doc/ gives the
- * line to fail2ban: keep the form. tls_log can make it more urgent than a notice, not less.
- */
-static void log_failure(const struct tls_connection *t, enum tls_stat why, const char *what,
-                        const char *reason)
-{
-	struct peer_name peer;
-
-	count_failure(t, why);
-	LOG(options()->log < L_NOTICE ? options()->log : L_NOTICE, "TLS %s failed: peer %s, domain %s: %s\n",
-	    what, peer_of(t->tcp, &peer), domain_name(t), reason);
-}
-
-/* Logs why the last step failed; empties the error queue. */
-static void log_crypto_failure(const struct tls_connection *t, const char *what)
-{
-	char reason[2 * REASON_SIZE];
-	enum tls_stat why = tls_stats_failure_reason(ERR_peek_last_error(),
-	                                             SSL_get_verify_result(ssl_of(t->ssl)));
-
-	if (tls_verify_too_long(ssl_of(t->ssl)))
-		why = TLS_STAT_FAILED_CERTIFICATE;
-	tls_init_errors(reason, sizeof(reason));
-	log_failure(t, why, what, reason);
-}
-
 /* ---- what waits for the handshake */
 
 /* Lets cleartext wait. Returns 0, -1 when too much waits already or memory is short (logged). */
 static int let_wait(struct tls_connection *t, const char *bytes, unsigned size)
 {
-	char reason[REASON_SIZE];
+	char reason[TLS_FAILURE_REASON_SIZE];
 
 	switch (tls_queue_add(&t->queue, bytes, size)) {
 	case TLS_QUEUE_OK: return 0;
 	case TLS_QUEUE_NO_MEMORY:
-		log_failure(t, TLS_STAT_FAILED_MEMORY, "queueing", "no shared memory");
+		tls_failure_log(t, TLS_STAT_FAILED_MEMORY, "queueing", "no shared memory");
 		return -1;
 	case TLS_QUEUE_FULL: break;
 	}
@@ -142,199 +76,11 @@ static int let_wait(struct tls_connection *t, const char *bytes, unsigned size)
 		reason, sizeof(reason),
 		"%u bytes more than may wait for the handshake: %u wait here (con_ct_wq_max %d), %lu everywhere (ct_wq_max %d)",
 		size, t->queue.bytes, options()->con_ct_wq_max, tls_queue_total(), options()->ct_wq_max);
-	log_failure(t, TLS_STAT_QUEUE_REFUSED, "queueing", reason);
+	tls_failure_log(t, TLS_STAT_QUEUE_REFUSED, "queueing", reason);
 	return -1;
 }
 
-/* ---- deadlines */
-
-static bool past(unsigned ticks, unsigned now)
-{
-	return TICKS_GE((ticks_t)now, (ticks_t)ticks);
-}
-
-static void set_deadline(struct tls_connection *t, int seconds)
-{
-	t->deadline_set = seconds > 0;
-	if (seconds > 0)
-		t->deadline = get_ticks_raw() + S_TO_TICKS((ticks_t)seconds);
-}
-
-/*
- * Seconds that a message may take from its first byte to its last: a connection idle in the middle of one is
- * idle.
- */
-static int message_seconds(void)
-{
-	return options()->connection_timeout > 0 ? options()->connection_timeout : options()->handshake_timeout;
-}
-
-/* How long the host keeps an established connection on which nothing happens. */
-static ticks_t idle_lifetime(void)
-{
-	return options()->connection_timeout < 0 ? S_TO_TICKS((ticks_t)1 << 26)
-	                                         : S_TO_TICKS((ticks_t)options()->connection_timeout);
-}
-
-/* Whether the host holds the beginning of a message whose end has not come. */
-static bool host_mid_message(const struct tcp_connection *c)
-{
-	return c->type == PROTO_WSS ? c->req.pos != c->req.buf : c->req.state > H_SKIP_EMPTY_CRLFCR_FOUND;
-}
-
-/* Whether the host or OpenSSL do. */
-static bool mid_message(const struct tcp_connection *c, const struct tls_connection *t)
-{
-	return host_mid_message(c) || SSL_has_pending(ssl_of(t->ssl)) == 1;
-}
-
-/*
- * Whether the host has taken a message out of its buffer since the last read: what is under way now is
- * another one. A peer that drips cannot make that happen.
- */
-static bool message_taken(const struct tcp_connection *c, const struct tls_connection *t)
-{
-	return (unsigned)(c->req.pos - c->req.buf) < t->held;
-}
-
-/* Starts, keeps or ends the deadline of the message that is under way as this read begins. */
-static void watch_message(const struct tcp_connection *c, struct tls_connection *t)
-{
-	if (t->phase != TLS_PHASE_ESTABLISHED || t->renegotiating)
-		return;
-	if (!mid_message(c, t))
-		t->deadline_set = false;
-	else if (!t->deadline_set || message_taken(c, t))
-		set_deadline(t, message_seconds());
-}
-
-/*
- * Whether the message that the deadline is about is complete: nothing has begun, or the host has taken it, or
- * is at work on it, however long that lasts.
- */
-static bool message_over(const struct tcp_connection *c, const struct tls_connection *t)
-{
-	return TCP_REQ_COMPLETE(&c->req) || message_taken(c, t) || !mid_message(c, t);
-}
-
-/* Whether T's deadline has passed. One that was about a message whose end has come meanwhile is over. */
-static bool too_late(const struct tcp_connection *c, struct tls_connection *t)
-{
-	if (!t->deadline_set || !past(t->deadline, get_ticks_raw()))
-		return false;
-	if (t->phase == TLS_PHASE_ESTABLISHED && !t->renegotiating && message_over(c, t))
-		t->deadline_set = false;
-	return t->deadline_set;
-}
-
-/* Logs and counts that T was not done within so many seconds, as the setting NAME says. */
-static void log_late(struct tls_connection *t, int seconds, const char *name)
-{
-	char reason[REASON_SIZE];
-
-	snprintf(reason, sizeof(reason), "not finished within %d s (%s)", seconds, name);
-	log_failure(t, TLS_STAT_FAILED_TIMEOUT, t->phase == TLS_PHASE_ESTABLISHED ? "reading" : "handshake",
-	            reason);
-	t->deadline_set = false;
-}
-
-/* The same for a deadline; once, whoever comes to it first: a read, the sweep, or the host's own timer. */
-static void log_deadline(struct tls_connection *t)
-{
-	bool message = t->phase == TLS_PHASE_ESTABLISHED && !t->renegotiating;
-
-	log_late(t, message ? message_seconds() : options()->handshake_timeout,
-	         message && options()->connection_timeout > 0 ? "connection_timeout" : "handshake_timeout");
-}
-
 /* ---- open and clean */
-
-static void host_address(const struct ip_addr *ip, unsigned short port, struct tls_address *out)
-{
-	out->family = ip->af == AF_INET6 ? 6 : 4;
-	memcpy(out->ip, ip->u.addr, out->family == 6 ? 16 : 4);
-	out->port = port;
-}
-
-/*
- * What low_mem_threshold1 is when it is left to us (-1), in KB: half a megabyte for each process, which may
- * all be in a handshake at once; but never more than a sixteenth of the shared memory, so that a small one
- * can be used at all.
- */
-static int chosen_limit(void)
-{
-	int kb = 512 * get_max_procs(), most = (int)(shm_mem_size / 1024 / 16);
-
-	return kb < most ? kb : most;
-}
-
-/* Whether the last complaint, at *AT, is five seconds ago; then the next one is now. */
-static bool may_complain(atomic_uint *at)
-{
-	unsigned now = get_ticks_raw(), before = atomic_load(at);
-
-	return (before == 0 || past(before + S_TO_TICKS(5), now)) &&
-	       atomic_compare_exchange_strong(at, &before, now > 0 ? now : 1);
-}
-
-/*
- * Whether the LEFT bytes of shared memory are in pieces that are large enough: nobody has been refused one,
- * or there are some again. When there are none nobody looks again for a second, or until there is a quarter
- * more: the host logs each attempt that fails.
- */
-static bool in_large_pieces(size_t left)
-{
-	unsigned now, until;
-
-	if (!tls_mem_missed())
-		return true;
-	now = get_ticks_raw();
-	until = atomic_load(&shared->broken_until);
-	if (until != 0 && !past(until, now) && left < atomic_load(&shared->broken_left) / 4 * 5)
-		return false;
-	if (tls_mem_recover(SHAKE_PIECE))
-		return true;
-	atomic_store(&shared->broken_left, left);
-	atomic_store(&shared->broken_until, (now + S_TO_TICKS(1)) | 1);
-	return false;
-}
-
-/*
- * Whether less than LIMIT_KB (what NAME says; 0: no limit) of shared memory is left, or only small pieces of
- * it, however many: what is left lies between the connections that there are. Complains at most once in five
- * seconds.
- */
-static bool memory_low(struct tcp_connection *c, int limit_kb, const char *name)
-{
-	size_t limit = limit_kb > 0 ? (size_t)limit_kb * 1024 : 0, left = tls_mem_available();
-	bool large = in_large_pieces(left);
-	struct peer_name peer;
-
-	if (limit == 0 || (left >= limit && large))
-		return false;
-	tls_stats_add(TLS_STAT_REFUSED, 1);
-	if (may_complain(&shared->refused_at))
-		LM_ERR(
-			"connection with %s refused: %zu KB of shared memory are left%s (%s %d); give the host more with -m\n",
-			peer_of(c, &peer), left / 1024, left >= limit ? ", but in small pieces" : "", name, limit_kb);
-	return true;
-}
-
-/* Too low for a new connection. */
-static bool memory_low_to_open(struct tcp_connection *c)
-{
-	int kb = options()->low_mem_threshold1;
-
-	return memory_low(c, kb >= 0 ? kb : chosen_limit(), "low_mem_threshold1");
-}
-
-/* Too low to go on with a handshake, or to keep the beginning of a record. */
-static bool memory_low_to_go_on(struct tcp_connection *c)
-{
-	int kb = options()->low_mem_threshold2;
-
-	return memory_low(c, kb >= 0 ? kb : chosen_limit() / 2, "low_mem_threshold2");
-}
 
 /*
  * Counts T, just accepted, among the handshakes of its peer's address. Returns 0, -1 when those are too many
@@ -344,76 +90,26 @@ static int join_limit(const struct tcp_connection *c, struct tls_connection *t)
 {
 	int limit = options()->max_handshakes_per_address;
 	struct tls_address from;
-	struct peer_name peer;
 
-	host_address(&c->rcv.src_ip, 0, &from);
+	tls_compat_address(&c->rcv.src_ip, 0, &from);
 	if (tls_limit_enter(&from, limit, &t->limit))
 		return 0;
-	tls_stats_add(TLS_STAT_CROWDED, 1);
-	if (may_complain(&shared->limited_at))
-		LM_NOTICE(
-			"TLS handshake failed: peer %s, domain none yet: its address has %d handshakes in progress "
-			"already (max_handshakes_per_address); more such refusals are counted, and logged every 5 seconds\n",
-			peer_of(c, &peer), limit);
+	tls_pressure_log_limit(c, limit);
 	return -1;
-}
-
-/*
- * Whether there is a section with the id that the script has chosen, if there must be one. The configuration
- * that says so is the one that T uses then.
- */
-static bool has_section(struct tls_connection *t)
-{
-	if (t->server_id == NULL || options()->unknown_server_id == 0)
-		return true;
-	t->generation = tls_generation_pin();
-	return t->generation != NULL && tls_domain_has_id(t->generation, t->role, t->server_id);
-}
-
-/* T cannot be opened. Returns -1. */
-static int refuse_choice(struct tls_connection *t, enum tls_stat why, const char *reason)
-{
-	log_failure(t, why, "connecting", reason);
-	tls_generation_unpin(t->generation);
-	tls_shared_free(t->server_name);
-	tls_shared_free(t->server_id);
-	return -1;
-}
-
-/* An outgoing connection: whether the script allows it, and what it chose. Returns 0, -1 when not (logged). */
-static int ask_script(struct tcp_connection *c, struct tls_connection *t)
-{
-	char reason[REASON_SIZE];
-	const char *fault;
-
-	if (!tls_outgoing_allowed(c)) {
-		c->flags |= F_CONN_NOSEND;
-		return 0;
-	}
-	fault = tls_outgoing_choose(&t->server_name, &t->server_id);
-	if (fault != NULL)
-		return refuse_choice(
-			t, fault == TLS_OUTGOING_NO_MEMORY ? TLS_STAT_FAILED_MEMORY : TLS_STAT_FAILED_INTERNAL, fault);
-	if (has_section(t))
-		return 0;
-	snprintf(reason, sizeof(reason),
-	         "no client section has the server_id \"%.128s\" that the script has chosen (unknown_server_id)",
-	         t->server_id);
-	return refuse_choice(t, TLS_STAT_FAILED_INTERNAL, tls_text_clean(reason));
 }
 
 int tls_server_open(struct tcp_connection *c, int sock)
 {
 	struct tls_connection *t;
-	struct peer_name peer;
+	struct tls_failure_peer peer;
 
 	(void)sock;
-	if (memory_low_to_open(c))
+	if (tls_pressure_is_low_to_open(c))
 		return -1;
 	t = tls_shared_alloc(sizeof(*t));
 	if (t == NULL) {
 		LM_ERR("connection with %s refused: no shared memory; give the host more with -m\n",
-		       peer_of(c, &peer));
+		       tls_failure_peer(c, &peer));
 		return -1;
 	}
 	t->tcp = c;
@@ -421,12 +117,12 @@ int tls_server_open(struct tcp_connection *c, int sock)
 	t->role = c->state == S_CONN_ACCEPT ? TLS_SERVER : TLS_CLIENT;
 	t->started = get_ticks_raw();
 	t->memory = sizeof(*t);
-	set_deadline(t, options()->handshake_timeout);
+	tls_deadline_set_handshake(t);
 	c->type = PROTO_TLS;
 	c->rcv.proto = PROTO_TLS;
 	c->lifetime = S_TO_TICKS((ticks_t)options()->handshake_timeout);
 	c->timeout = get_ticks_raw() + c->lifetime;
-	if ((t->role == TLS_CLIENT ? ask_script(c, t) : join_limit(c, t)) != 0) {
+	if ((t->role == TLS_CLIENT ? tls_choice_ask_script(c, t) : join_limit(c, t)) != 0) {
 		tls_shared_free(t);
 		return -1;
 	}
@@ -443,7 +139,7 @@ void tls_server_clean(struct tcp_connection *c)
 {
 	struct tls_connection *t = c->extra_data;
 
-	if (t == NULL || atomic_load(&shared->ending))
+	if (t == NULL || atomic_load(ending))
 		return;
 	c->extra_data = NULL;
 	tls_compat_show_choice(c, NULL, NULL);
@@ -461,29 +157,6 @@ void tls_server_clean(struct tcp_connection *c)
 }
 
 /* ---- from the first byte to the handshake's end */
-
-/*
- * The side of the connection by which a domain is chosen: ours when accepting, the peer's when connecting;
- * where no section stands for that, ours too, as older configurations mean it.
- */
-static void choose_domain(const struct tcp_connection *c, struct tls_connection *t)
-{
-	struct tls_domain_query q = {.role = t->role, .server_id = t->server_id, .server_name = t->server_name};
-	bool named;
-
-	host_address(&c->rcv.dst_ip, c->rcv.dst_port, t->role == TLS_SERVER ? &q.address : &q.own);
-	if (t->role == TLS_CLIENT)
-		host_address(&c->rcv.src_ip, c->rcv.src_port, &q.address);
-	q.server_name_length = t->server_name != NULL ? strlen(t->server_name) : 0;
-	t->use.address = q.address;
-	t->use.domain = tls_domain_find(t->generation, &q, &named);
-	if (t->role == TLS_CLIENT)
-		t->use.name = t->server_name != NULL ? t->server_name : t->use.domain->server_name;
-	if (t->server_id != NULL &&
-	    (t->use.domain->server_id == NULL || strcmp(t->use.domain->server_id, t->server_id) != 0))
-		LM_WARN("no client section of the TLS configuration has the server_id \"%s\": %s is used\n",
-		        t->server_id, t->use.domain->name);
-}
 
 /*
  * The name that an outgoing connection asks for: the script's, else the domain's. An address is none (RFC 6066
@@ -504,11 +177,8 @@ static int begin(struct tcp_connection *c, struct tls_connection *t)
 {
 	int result = -1;
 
-	if (t->generation == NULL)
-		t->generation = tls_generation_pin();
-	if (t->generation == NULL)
+	if (tls_choice_set_domain(c, t) != 0)
 		return -1;
-	choose_domain(c, t);
 	tls_mem_enter();
 	t->ssl = tls_domain_open(&t->use);
 	if (t->ssl != NULL && tls_io_attach(t->ssl, &t->io) == 0 &&
@@ -518,7 +188,8 @@ static int begin(struct tcp_connection *c, struct tls_connection *t)
 	if (result == 0)
 		t->phase = TLS_PHASE_HANDSHAKE;
 	else
-		log_failure(t, TLS_STAT_FAILED_MEMORY, "handshake", "no shared memory; give the host more with -m");
+		tls_failure_log(t, TLS_STAT_FAILED_MEMORY, "handshake",
+		                "no shared memory; give the host more with -m");
 	return result;
 }
 
@@ -537,7 +208,7 @@ static int refresh_keys(const struct tls_connection *t)
 	result = tls_domain_own_keys(t->ssl);
 	tls_mem_leave();
 	if (result != 0)
-		log_failure(t, TLS_STAT_FAILED_MEMORY, "handshake", "no shared memory for this process's key");
+		tls_failure_log(t, TLS_STAT_FAILED_MEMORY, "handshake", "no shared memory for this process's key");
 	return result;
 }
 
@@ -552,25 +223,13 @@ static bool in_handshake_again(const struct tls_connection *t)
 	       (t->role == TLS_CLIENT || SSL_version(ssl_of(t->ssl)) < TLS1_3_VERSION);
 }
 
-/* Behind a step of T's: another handshake has as much time as the first one, whatever comes meanwhile. */
-static void watch_renegotiation(struct tls_connection *t)
-{
-	bool again = t->ssl != NULL && in_handshake_again(t);
-
-	if (again && !t->renegotiating)
-		set_deadline(t, options()->handshake_timeout);
-	else if (!again && t->renegotiating)
-		t->deadline_set = false;
-	t->renegotiating = again;
-}
-
 /* How far the handshake has come, for those who look closely (tls_debug). */
 static void log_step(const struct tls_connection *t)
 {
-	struct peer_name peer;
+	struct tls_failure_peer peer;
 
-	LOG(options()->debug, "TLS handshake: peer %s, domain %s: %s\n", peer_of(t->tcp, &peer), domain_name(t),
-	    SSL_state_string_long(ssl_of(t->ssl)));
+	LOG(options()->debug, "TLS handshake: peer %s, domain %s: %s\n", tls_failure_peer(t->tcp, &peer),
+	    tls_failure_domain(t), SSL_state_string_long(ssl_of(t->ssl)));
 }
 
 /*
@@ -598,19 +257,19 @@ static bool speaks_last(const struct tls_connection *t)
 
 static void established(struct tcp_connection *c, struct tls_connection *t)
 {
-	struct peer_name peer;
+	struct tls_failure_peer peer;
 
 	drop_sent_chain(ssl_of(t->ssl));
-	t->heard = !speaks_last(t);
+	t->peer_confirmed = !speaks_last(t);
 	t->phase = TLS_PHASE_ESTABLISHED;
 	tls_mem_insist(true);
 	t->deadline_set = false;
 	tls_limit_leave(t->limit);
 	t->limit = NULL;
-	c->lifetime = idle_lifetime();
+	c->lifetime = tls_deadline_idle_ticks();
 	tls_stats_established(ssl_of(t->ssl), t->role);
-	LOG(options()->log, "TLS established: peer %s, domain %s, %s, %s%s\n", peer_of(c, &peer), domain_name(t),
-	    SSL_get_version(ssl_of(t->ssl)), SSL_get_cipher_name(ssl_of(t->ssl)),
+	LOG(options()->log, "TLS established: peer %s, domain %s, %s, %s%s\n", tls_failure_peer(c, &peer),
+	    tls_failure_domain(t), SSL_get_version(ssl_of(t->ssl)), SSL_get_cipher_name(ssl_of(t->ssl)),
 	    SSL_session_reused(ssl_of(t->ssl)) ? ", resumed" : "");
 }
 
@@ -622,7 +281,7 @@ static int flush_queue(struct tls_connection *t)
 
 		while (done < chunk->used) {
 			if (tls_io_write(t->ssl, chunk->bytes + done, chunk->used - done, &taken) != TLS_STEP_DONE) {
-				log_crypto_failure(t, "sending");
+				tls_failure_log_step(t, "sending");
 				return -1;
 			}
 			done += taken;
@@ -644,9 +303,9 @@ static int shake(struct tcp_connection *c, struct tls_connection *t)
 	case TLS_STEP_DONE: established(c, t); return flush_queue(t);
 	case TLS_STEP_WANTS_INPUT: log_step(t); return 0;
 	case TLS_STEP_CLOSED:
-		log_failure(t, TLS_STAT_FAILED_PEER_CLOSED, "handshake", "the peer closed it");
+		tls_failure_log(t, TLS_STAT_FAILED_PEER_CLOSED, "handshake", "the peer closed it");
 		break;
-	case TLS_STEP_FAILED: log_crypto_failure(t, "handshake"); break;
+	case TLS_STEP_FAILED: tls_failure_log_step(t, "handshake"); break;
 	}
 	t->phase = TLS_PHASE_CLOSED;
 	return -1;
@@ -658,7 +317,7 @@ static int shake(struct tcp_connection *c, struct tls_connection *t)
  */
 static int go_on(struct tcp_connection *c, struct tls_connection *t)
 {
-	if (memory_low_to_go_on(c) || (t->ssl == NULL && begin(c, t) != 0))
+	if (tls_pressure_is_low_to_go_on(c) || (t->ssl == NULL && begin(c, t) != 0))
 		return -1;
 	return shake(c, t);
 }
@@ -672,10 +331,10 @@ static int go_on(struct tcp_connection *c, struct tls_connection *t)
 static void note_break(struct tls_connection *t)
 {
 	if (t->phase == TLS_PHASE_HANDSHAKE)
-		log_failure(t, TLS_STAT_FAILED_PEER_CLOSED, "handshake", "the connection broke");
-	else if (t->phase == TLS_PHASE_ESTABLISHED && !t->heard)
-		log_failure(t, TLS_STAT_FAILED_PEER_CLOSED, "handshake",
-		            "the connection broke before the peer had answered our last message");
+		tls_failure_log(t, TLS_STAT_FAILED_PEER_CLOSED, "handshake", "the connection broke");
+	else if (t->phase == TLS_PHASE_ESTABLISHED && !t->peer_confirmed)
+		tls_failure_log(t, TLS_STAT_FAILED_PEER_CLOSED, "handshake",
+		                "the connection broke before the peer had answered our last message");
 	else if (t->phase == TLS_PHASE_ESTABLISHED)
 		tls_stats_add(TLS_STAT_BROKEN, 1);
 	t->phase = TLS_PHASE_CLOSED;
@@ -717,7 +376,7 @@ static int keep_input(struct tls_connection *t, const struct tls_io *io)
 	struct tls_chunk *chunk = NULL;
 
 	if (left > 0 && (chunk = tls_chunk_new(io->in + io->in_taken, (unsigned)left, (unsigned)left)) == NULL) {
-		log_failure(t, TLS_STAT_FAILED_MEMORY, "reading", "no shared memory");
+		tls_failure_log(t, TLS_STAT_FAILED_MEMORY, "reading", "no shared memory");
 		return -1;
 	}
 	tls_chunk_free(t->input);
@@ -749,17 +408,17 @@ static int read_cleartext(struct tcp_connection *c, struct tls_connection *t, bo
 			req->pos += got;
 			room -= got;
 			total += (int)got;
-			t->heard = true;
+			t->peer_confirmed = true;
 			break;
 		case TLS_STEP_WANTS_INPUT:
-			t->heard |= t->io->in_taken > before && SSL_has_pending(ssl_of(t->ssl)) == 0;
+			t->peer_confirmed |= t->io->in_taken > before && SSL_has_pending(ssl_of(t->ssl)) == 0;
 			if (t->io->in_taken == t->io->in_size)
 				return total;
 			room -= room < EMPTY_COST ? room : EMPTY_COST;
 			break;
-		case TLS_STEP_CLOSED: t->peer_closed = t->heard = true; return total;
+		case TLS_STEP_CLOSED: t->peer_closed = t->peer_confirmed = true; return total;
 		case TLS_STEP_FAILED:
-			log_crypto_failure(t, t->heard ? "reading" : "handshake");
+			tls_failure_log_step(t, t->peer_confirmed ? "reading" : "handshake");
 			t->phase = TLS_PHASE_CLOSED;
 			return -1;
 		}
@@ -831,13 +490,13 @@ static void set_read_flags(struct tcp_connection *c, struct tls_connection *t, b
  */
 static void note_early_end(const struct tcp_connection *c, struct tls_connection *t)
 {
-	bool unheard = t->phase == TLS_PHASE_ESTABLISHED && !t->heard;
+	bool unheard = t->phase == TLS_PHASE_ESTABLISHED && !t->peer_confirmed;
 
 	if (c->state != S_CONN_EOF || (t->phase != TLS_PHASE_HANDSHAKE && !unheard))
 		return;
-	log_failure(t, TLS_STAT_FAILED_PEER_CLOSED, "handshake",
-	            unheard ? "the peer closed the connection before it had answered our last message"
-	                    : "the peer closed the connection before it was finished");
+	tls_failure_log(t, TLS_STAT_FAILED_PEER_CLOSED, "handshake",
+	                unheard ? "the peer closed the connection before it had answered our last message"
+	                        : "the peer closed the connection before it was finished");
 	t->phase = TLS_PHASE_CLOSED;
 }
 
@@ -891,14 +550,14 @@ static int read_locked(struct tcp_connection *c, struct tls_connection *t, struc
 	int got;
 
 	*flags &= ~RD_CONN_REPEAT_READ;
-	watch_message(c, t);
-	if (too_late(c, t)) {
-		log_deadline(t);
+	tls_deadline_watch_message(c, t);
+	if (tls_deadline_has_passed(c, t)) {
+		tls_deadline_log(t);
 		return -1;
 	}
 	if (c->req.pos >= c->req.buf + c->req.b_size) {
-		log_failure(t, TLS_STAT_FAILED_BAD_DATA, "reading",
-		            "the message is larger than the host's buffer (tcp_rd_buf_size)");
+		tls_failure_log(t, TLS_STAT_FAILED_BAD_DATA, "reading",
+		                "the message is larger than the host's buffer (tcp_rd_buf_size)");
 		c->req.error = TCP_REQ_OVERRUN;
 		return -1;
 	}
@@ -907,12 +566,12 @@ static int read_locked(struct tcp_connection *c, struct tls_connection *t, struc
 	t->io = io;
 	got = take_input(c, t, io, &full);
 	t->io = NULL;
-	watch_renegotiation(t);
+	tls_deadline_watch_renegotiation(t, t->ssl != NULL && in_handshake_again(t));
 	if (send_output(c, t, io) != 0 || got < 0 || keep_input(t, io) != 0)
 		return -1;
-	if (half_record(t) && memory_low_to_go_on(c))
+	if (half_record(t) && tls_pressure_is_low_to_go_on(c))
 		return -1;
-	t->held = (unsigned)(c->req.pos - c->req.buf);
+	t->host_bytes = (unsigned)(c->req.pos - c->req.buf);
 	note_early_end(c, t);
 	set_read_flags(c, t, full, flags);
 	if (got == 0 && t->ssl != NULL && (*flags & RD_CONN_EOF) != 0 && c->req.pos == c->req.buf)
@@ -936,7 +595,7 @@ int tls_server_read(struct tcp_connection *c, rd_conn_flags_t *flags)
 	}
 	if (got < 0 && c->req.error == TCP_REQ_OK)
 		c->req.error = TCP_READ_ERROR;
-	if (got == 0 && !host_mid_message(c))
+	if (got == 0 && !tls_deadline_is_mid_message(c))
 		tls_compat_no_message(c);
 	lock_release(&c->write_lock);
 	return got;
@@ -969,7 +628,7 @@ static int encode_records(struct tls_connection *t, const struct tls_io *io, con
 		size_t taken;
 
 		if (tls_io_write(t->ssl, bytes + done, size - done, &taken) != TLS_STEP_DONE) {
-			log_crypto_failure(t, "sending");
+			tls_failure_log_step(t, "sending");
 			t->phase = TLS_PHASE_CLOSED;
 			return -1;
 		}
@@ -1020,16 +679,6 @@ int tls_server_encode(struct tcp_connection *c, const char **pbuf, unsigned *ple
 
 /* ---- close */
 
-/*
- * Whether the host's timer closes T, which we have opened: until the peer's first byte it counts its own
- * tcp_connection_lifetime, and that may be shorter than handshake_timeout.
- */
-static bool outlived(const struct tls_connection *t)
-{
-	return t->role == TLS_CLIENT && t->phase == TLS_PHASE_HANDSHAKE && t->deadline_set &&
-	       past(t->started + cfg_get(tcp, tcp_cfg, con_lifetime), get_ticks_raw());
-}
-
 void tls_server_close(struct tcp_connection *c, int fd)
 {
 	struct tls_connection *t = c->extra_data;
@@ -1037,92 +686,29 @@ void tls_server_close(struct tcp_connection *c, int fd)
 	/* A busy lock is no reason to keep tcp_main waiting: the notice is a courtesy. */
 	if (t == NULL || lock_try(&c->write_lock) != 0)
 		return;
-	if (t->phase < TLS_PHASE_ESTABLISHED && too_late(c, t)) /* its timer may come before the sweep */
-		log_deadline(t);
-	else if (outlived(t))
-		log_late(t, (int)TICKS_TO_S(cfg_get(tcp, tcp_cfg, con_lifetime)), "tcp_connection_lifetime");
+	tls_deadline_log_close(c, t);
 	if (options()->send_close_notify != 0 || t->peer_closed)
 		say_goodbye(c, t, fd);
 	lock_release(&c->write_lock);
-}
-
-/* ---- the sweep */
-
-/* Whether the peer has not taken what waits for it for longer than send_timeout allows. */
-static bool send_stalled(const struct tcp_connection *c, unsigned now)
-{
-	ticks_t host_timeout = cfg_get(tcp, tcp_cfg, send_timeout);
-
-	return options()->send_timeout > 0 && c->state == S_CONN_OK && c->wbuf_q.first != NULL &&
-	       past(c->wbuf_q.wr_timeout - host_timeout + S_TO_TICKS((ticks_t)options()->send_timeout), now);
-}
-
-struct sweep {
-	unsigned now;
-	int count;
-	int ids[SWEEP_MAX];
-};
-
-/*
- * Notes who seems to be late. What is seen here without the connection's lock may be half written, so it is
- * looked at again.
- */
-static int suspect(struct tls_connection *t, void *arg)
-{
-	struct sweep *s = arg;
-
-	if (t->tcp->state < S_CONN_OK) /* being closed already */
-		return 0;
-	if ((t->deadline_set && past(t->deadline, s->now)) || send_stalled(t->tcp, s->now))
-		s->ids[s->count++] = t->id;
-	return s->count == SWEEP_MAX;
-}
-
-/* Whether T, which is held, has to go (logged). */
-static bool convict(struct tls_connection *t, unsigned now)
-{
-	if (too_late(t->tcp, t)) {
-		log_deadline(t);
-		return true;
-	}
-	if (!send_stalled(t->tcp, now))
-		return false;
-	log_failure(t, TLS_STAT_FAILED_TIMEOUT, "sending", "the peer takes nothing (send_timeout)");
-	return true;
-}
-
-void tls_server_sweep(unsigned ticks, void *param)
-{
-	struct sweep s = {.now = get_ticks_raw()};
-
-	(void)ticks;
-	(void)param;
-	tls_list_walk(suspect, &s);
-	for (int i = 0; i < s.count; i++) {
-		struct tls_connection *t = tls_list_hold(s.ids[i]);
-		bool guilty = t != NULL && convict(t, s.now);
-
-		if (t != NULL)
-			tls_list_release(t);
-		if (guilty)
-			tls_list_kill(s.ids[i]);
-	}
 }
 
 /* ---- life cycle */
 
 int tls_server_start(void)
 {
-	shared = tls_shared_alloc(sizeof(*shared));
-	if (shared != NULL)
-		return tls_queue_start() == 0 && tls_limit_start() == 0 && tls_verdict_start() == 0 ? tls_list_start()
-		                                                                                    : -1;
-	LM_ERR("no shared memory; give the host more with -m\n");
-	return -1;
+	ending = tls_shared_alloc(sizeof(*ending));
+	if (ending == NULL) {
+		LM_ERR("no shared memory; give the host more with -m\n");
+		return -1;
+	}
+	return tls_pressure_start() == 0 && tls_queue_start() == 0 && tls_limit_start() == 0 &&
+	               tls_verdict_start() == 0
+	           ? tls_list_start()
+	           : -1;
 }
 
 void tls_server_end(void)
 {
-	if (shared != NULL)
-		atomic_store(&shared->ending, true);
+	if (ending != NULL)
+		atomic_store(ending, true);
 }

@@ -24,9 +24,6 @@ int tls_server_start(void);
  */
 void tls_server_end(void);
 
-/* Timer process, once a second: closes connections past a deadline. */
-void tls_server_sweep(unsigned ticks, void *param);
-
 /* The hooks. The contract is the host's tls_hooks.h; what holds in which process stands in tls_server.c. */
 int tls_server_open(struct tcp_connection *c, int sock);
 int tls_server_read(struct tcp_connection *c, rd_conn_flags_t *flags);

@@ -49,12 +49,12 @@ struct tls_connection {
 	bool
 		peer_closed; /* its close_notify has come: RFC 8446 section 6.1 lets us go on sending, and asks for ours */
 	bool eof_after_input; /* the peer has closed, but not all that came before is delivered */
-	bool greedy;          /* had more for us than its last turn took */
-	bool heard;         /* the peer has taken our part of the handshake: nothing it says now is about that */
-	bool renegotiating; /* established, and in another handshake: the deadline is that one's */
+	bool has_more;        /* its peer has sent more than its last turn took */
+	bool peer_confirmed;  /* the peer has accepted our part of the handshake: no later alert is about that */
+	bool renegotiating;   /* established, and in another handshake: the deadline is that one's */
 	struct tls_queue queue;        /* cleartext out */
 	long memory;                   /* shared bytes that belong to it */
-	unsigned held;                 /* bytes in the host's buffer when the last read ended */
+	unsigned host_bytes;           /* bytes in the host's buffer when the last read ended */
 	struct tls_chunk *input;       /* ciphertext in */
 	char *server_name, *server_id; /* outgoing: what the script chose; NULL: nothing */
 	struct tls_limit *limit;       /* accepted, until the handshake is done; NULL: not counted */

@@ -64,12 +64,6 @@ static bool is_tls(const struct tcp_connection *c)
 	return c->type == PROTO_TLS || c->type == PROTO_WSS;
 }
 
-static void to_address(const struct ip_addr *ip, unsigned short port, struct tls_address *out)
-{
-	*out = (struct tls_address){.family = ip->af == AF_INET6 ? 6 : 4, .port = port};
-	memcpy(out->ip, ip->u.addr, out->family == 6 ? 16 : 4);
-}
-
 /* Whether TEXT, NULL or empty for nothing, is the LENGTH bytes at OTHER. */
 static bool is_same(const char *text, const char *other, size_t length,
                     int (*compare)(const char *, const char *, size_t))
@@ -400,11 +394,11 @@ static void begin_demand(const struct dest_info *dst, const struct tls_wish *w)
 	                             .server_name = w->name_length > 0 ? w->name : NULL,
 	                             .server_name_length = w->name_length};
 
-	to_address(&g->ip, g->port, &q.address);
+	tls_compat_address(&g->ip, g->port, &q.address);
 	if (g->from_local)
-		to_address(&g->local, g->local_port, &q.own);
+		tls_compat_address(&g->local, g->local_port, &q.own);
 	else if (dst->send_sock != NULL)
-		to_address(&dst->send_sock->address, 0, &q.own);
+		tls_compat_address(&dst->send_sock->address, 0, &q.own);
 	tls_demand_begin(&message.demand, &q);
 	if (w->fault != NULL)
 		message.demand.kind = TLS_DEMAND_IMPOSSIBLE;

@@ -25,13 +25,13 @@
 /* The socket has been read in this turn. The host keeps the flags for a turn and has no use for this bit. */
 #define TAKEN ((rd_conn_flags_t)(1 << 24))
 
-#define GREEDY_PART 4
+#define MORE_PART 4
 
 unsigned tls_turn_size(const struct tcp_connection *c, const struct tls_connection *t)
 {
 	unsigned size = c->req.b_size < TLS_IO_IN_SIZE ? c->req.b_size : TLS_IO_IN_SIZE;
 
-	return t->greedy ? (size + GREEDY_PART - 1) / GREEDY_PART : size;
+	return t->has_more ? (size + MORE_PART - 1) / MORE_PART : size;
 }
 
 /* Bytes of T that are here already: those that OpenSSL has not taken, and cleartext that the host has not. */
@@ -70,7 +70,7 @@ bool tls_turn_goes_on(const struct tcp_connection *c, struct tls_connection *t, 
 {
 	bool unread = (*flags & RD_CONN_SHORT_READ) == 0;
 
-	t->greedy = more || unread;
+	t->has_more = more || unread;
 	if (!told_once())
 		return more && !socket_tells(c);
 	*flags &= ~TAKEN;

@@ -35,6 +35,8 @@
 #include "core/tls_hooks.h"
 #include "core/ut.h"
 
+#include "tls.h"
+
 /*
  * Fields of tls.list that the module packaged for the host has: sni and timestamp since 6.0, dom since 6.1.
  */
@@ -87,6 +89,13 @@ static inline bool tls_compat_config_check(void)
 	return &config_check != NULL && config_check != 0;
 }
 
+/* The host's address IP, with PORT, as the module keeps addresses. */
+static inline void tls_compat_address(const struct ip_addr *ip, unsigned short port, struct tls_address *out)
+{
+	*out = (struct tls_address){.family = ip->af == AF_INET6 ? 6 : 4, .port = port};
+	memcpy(out->ip, ip->u.addr, out->family == 6 ? 16 : 4);
+}
+
 /*
  * Nothing of a message has come yet. From 6.0 on the host times a message from the first read to its last
  * byte, and would count a handshake, and all the time until the first request.
@@ -122,14 +131,14 @@ static inline struct tcp_connection *tls_compat_find(struct ip_addr *ip, int por
 extern gen_lock_t *tcpconn_lock;
 
 /*
- * From 6.1 on the host asks whether a connection suits the message at hand, when a switch of its own is on.
+ * Hooks of the host from 6.1 on: MATCH tells whether a connection suits the message at hand, MATCH_TWO whether two
+ * connections suit the same messages. The host calls them while a switch of its own is on.
  */
 #if VERSIONVAL >= 6001000
-#define TLS_COMPAT_MATCH_HOOKS \
-	.match_domain = tls_reuse_match, .match_connections_domain = tls_reuse_match_two,
+#define TLS_COMPAT_MATCH_HOOKS(match, match_two) .match_domain = match, .match_connections_domain = match_two
 extern int tls_connection_match_domain;
 #else
-#define TLS_COMPAT_MATCH_HOOKS
+#define TLS_COMPAT_MATCH_HOOKS(match, match_two)
 #endif
 
 /*

@@ -12,6 +12,7 @@
 #include "crypto/openssl/compat.h"
 #include "crypto/openssl/compress.h"
 #include "connection/list.h"
+#include "connection/deadline.h"
 #include "connection/queue.h"
 #include "tls_server.h"
 #include "bench.h"
@@ -281,7 +282,7 @@ static void stall(unsigned argument)
 	c->wbuf_q.first = &waiting;
 	c->wbuf_q.wr_timeout = get_ticks_raw() + cfg_get(tcp, tcp_cfg, send_timeout);
 	fake_host_pass((int)argument);
-	tls_server_sweep(0, NULL);
+	tls_deadline_sweep(0, NULL);
 	c->wbuf_q.first = NULL;
 }
 
@@ -309,7 +310,7 @@ static void set_buffer(unsigned argument)
 static void pass_time(unsigned argument)
 {
 	fake_host_pass((int)argument);
-	tls_server_sweep(0, NULL);
+	tls_deadline_sweep(0, NULL);
 }
 
 static void change_settings(unsigned argument)

@@ -84,7 +84,7 @@ def module_locks(host):
         for words in map(str.split, symbols.splitlines()):
             if len(words) == 8 and words[3] == "FILE":
                 file = words[7]
-            elif len(words) == 8 and words[3] == "OBJECT" and words[7] in ("shared", "keys") and file != "tls_server.c":
+            elif len(words) == 8 and words[3] == "OBJECT" and words[7] in ("shared", "keys"):
                 memory.seek(base + int(words[1], 16))
                 found[file] = int.from_bytes(memory.read(8), sys.byteorder)
     return found

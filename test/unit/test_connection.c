@@ -28,6 +28,7 @@
 #include "tls_reload.h"
 #include "connection/connection.h"
 #include "connection/list.h"
+#include "connection/deadline.h"
 #include "connection/queue.h"
 #include "tls_server.h"
 #include "bench.h"
@@ -255,11 +256,11 @@ static void a_renegotiation_has_a_deadline(void **state)
 		assert_true(ends_say(&e.server, "waits"));
 		assert_int_equal(tls_queue_total(), 5);
 		fake_host_pass(29);
-		tls_server_sweep(0, NULL);
+		tls_deadline_sweep(0, NULL);
 		assert_false(e.server.told_to_close);
 		fake_host_pass(1);
 		if (sweeps)
-			tls_server_sweep(0, NULL);
+			tls_deadline_sweep(0, NULL);
 		else
 			ends_run(&e);
 		assert_int_equal(e.server.told_to_close, sweeps);
@@ -861,13 +862,13 @@ static void a_handshake_has_a_deadline(void **state)
 		e.server.piece = 1;
 		ends_run_some(&e, 10);
 		fake_host_pass(29);
-		tls_server_sweep(0, NULL);
+		tls_deadline_sweep(0, NULL);
 		assert_false(e.server.told_to_close);
 		ends_run_some(&e, 10);
 		assert_false(e.server.failed);
 		fake_host_pass(1);
 		if (sweeps)
-			tls_server_sweep(0, NULL);
+			tls_deadline_sweep(0, NULL);
 		else
 			ends_run(&e);
 		assert_int_equal(e.server.told_to_close, sweeps);
@@ -904,10 +905,10 @@ static void a_peer_that_takes_nothing_is_closed(void **state)
 	e.server.c.wbuf_q.first = &unsent;
 	e.server.c.wbuf_q.wr_timeout = get_ticks_raw() + cfg_get(tcp, tcp_cfg, send_timeout);
 	fake_host_pass(fake_host_options()->send_timeout - 1);
-	tls_server_sweep(0, NULL);
+	tls_deadline_sweep(0, NULL);
 	assert_false(e.server.told_to_close);
 	fake_host_pass(1);
-	tls_server_sweep(0, NULL);
+	tls_deadline_sweep(0, NULL);
 	assert_true(e.server.told_to_close);
 	assert_true(logged("send_timeout"));
 }
