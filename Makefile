@@ -3,6 +3,7 @@
 #   make              build tls.so for the installed host
 #   make run          a demonstration server with it, which proves itself with one request
 #   make check        all tests; make check-style and the like run one stage (CONTRIBUTING.md); HOSTS=13: and their core in a Debian 13
+#   make check-quick  the quick answer: style, the parts, and the core of the tests with a server
 #   make fuzz         every fuzzer for FUZZ_SECONDS (60)
 #   make bench        speed and memory beside the packaged module, haproxy and OpenSSL alone; QUICK=1 for the main rows
 #   make bench-doc    put what was measured into doc/performance.md; make bench-programs builds the load generator and the like
@@ -69,8 +70,9 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/obj/flags
 # Changes only when the flags or the host do, so that everything is built again then, and only then.
 $(BUILD)/obj/flags: $(HOST_CFLAGS) FORCE
 	@mkdir -p $(@D)
-	@{ printf '%s\n' $(call quote,$(CC) $(MODULE_CFLAGS) $(LDFLAGS) $(MODULE_LIBS)); cat $(HOST_CFLAGS); } >$@.new
-	@cmp -s $@.new $@ && rm $@.new || { [ ! -f tls.so ] || tools/host.sh compare $(CURDIR)/tls.so; mv $@.new $@; }
+	@new=$@.$$$$; \
+		{ printf '%s\n' $(call quote,$(CC) $(MODULE_CFLAGS) $(LDFLAGS) $(MODULE_LIBS)); cat $(HOST_CFLAGS); } >$$new || exit; \
+		cmp -s $$new $@ && rm $$new || { [ ! -f tls.so ] || tools/host.sh compare $(CURDIR)/tls.so; mv $$new $@; }
 
 .PHONY: FORCE
 FORCE:
@@ -81,12 +83,12 @@ help:
 
 -include $(OBJECTS:.o=.d)
 
-.PHONY: deps deps-check deps-style deps-unit deps-asan deps-tsan deps-fuzz deps-server
+.PHONY: deps deps-check deps-quick deps-style deps-unit deps-asan deps-tsan deps-fuzz deps-server
 deps:
 	@tools/deps.sh run
 
-# What all tests need, or one stage of them.
-deps-check deps-style deps-unit deps-asan deps-tsan deps-fuzz deps-server: deps-%:
+# What all tests need, or some of them.
+deps-check deps-quick deps-style deps-unit deps-asan deps-tsan deps-fuzz deps-server: deps-%:
 	@tools/deps.sh $*
 
 # The demonstration: everything from nothing, then the host in the foreground until Ctrl-C. ONCE=1 stops after the

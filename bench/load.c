@@ -1107,6 +1107,10 @@ int main(int argc, char **argv)
 	sigaction(SIGINT, &stop, NULL);
 	sigaction(SIGTERM, &stop, NULL);
 	sigaction(SIGUSR1, &stop, NULL);
+	sigemptyset(&stop.sa_mask);
+	sigaddset(&stop.sa_mask, SIGTERM);
+	sigaddset(&stop.sa_mask, SIGUSR1);
+	sigprocmask(SIG_UNBLOCK, &stop.sa_mask, NULL); /* held back until now by those who ask early (test/lib/load.py) */
 	random_state = opt.seed * UINT64_C(0x9E3779B97F4A7C15);
 	run_id = now_ns() ^ (uint64_t)getpid() << 40;
 	setup_target();

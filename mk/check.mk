@@ -1,4 +1,4 @@
-# The tests. tools/check.py runs the stages one after the other and counts; its last line is the sum.
+# The tests. tools/check.py runs the stages and counts; its last line is the sum.
 #
 # A unit test is one file, test/unit/test_NAME.c, with cmocka. A comment in it names what is linked with it,
 # sources of this project and flags for the linker:
@@ -8,9 +8,13 @@
 # "BENCH" there stands for the module below its face, on a host that is not there, with each shared block one of its;
 # "HEAPED" for the same with the shared allocator between the two.
 
-.PHONY: check check-style check-unit check-asan check-tsan check-fuzz check-server
+.PHONY: check check-quick check-style check-unit check-asan check-tsan check-fuzz check-server
 check: deps-check
 	@$(PYTHON) tools/check.py style unit asan tsan fuzz server $(HOSTS:%=debian-%)
+
+# The quick answer: the sources, the parts, and what a host does first of all.
+check-quick: deps-quick
+	@$(PYTHON) tools/check.py style unit core
 
 check-style check-unit check-asan check-tsan check-fuzz check-server: check-%: deps-%
 	@$(PYTHON) tools/check.py $*
@@ -83,11 +87,26 @@ FUZZERS := $(FUZZ:%=fuzz_%)
 FUZZ_SECONDS := 60
 
 # -Wno-shadow: clang takes a parameter for a shadow of what the host declares, where gcc, which compiles the same sources, does not.
-$(BUILD)/fuzz/%: test/fuzz/%.c $(SOURCES) $(HEADERS) $(wildcard test/fuzz/program.* test/fuzz/*.h test/unit/*.[ch]) $(BUILD)/obj/flags
+FUZZ_CFLAGS = -std=gnu11 -g -O1 $(WARNINGS) -Wno-shadow -Wno-unused-parameter -D_GNU_SOURCE -I. -Itest/unit
+FUZZ_SANITIZERS := address,undefined -fno-sanitize-recover=all
+
+# fuzz_program FUZZER,SOURCES,FLAGS
+define fuzz_program
+$(BUILD)/fuzz/$(1): $(patsubst %.c,$(BUILD)/fuzz/obj/%.o,test/fuzz/$(1).c $(2))
+	$$(call say,LD,fuzz/$(1))
+	$$(Q)clang -fsanitize=fuzzer,$(FUZZ_SANITIZERS) -o $$@ $$^ $(3) -lssl -lcrypto -lz -lpthread
+endef
+
+ifneq ($(filter fuzz fuzz-programs $(BUILD)/fuzz/%,$(MAKECMDGOALS)),)
+$(BUILD)/fuzz/obj/%.o: %.c $(BUILD)/obj/flags
 	@mkdir -p $(@D)
-	$(call say,CC,$(@:$(BUILD)/%=%))
-	$(Q)clang -std=gnu11 -g -O1 $(WARNINGS) -Wno-shadow -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -I. \
-		@$(HOST_CFLAGS) -o $@ $(filter %.c,$< $(call links,$<)) $(filter-out %.c,$(call links,$<))
+	$(call say,CC,fuzz/$<)
+	$(Q)clang $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link,$(FUZZ_SANITIZERS) @$(HOST_CFLAGS) -MMD -MP -c -o $@ $<
+
+-include $(shell find $(BUILD)/fuzz/obj -name '*.d' 2>/dev/null)
+$(foreach f,$(FUZZERS),$(eval LINKS := $(call links,test/fuzz/$(f).c)) \
+	$(eval $(call fuzz_program,$(f),$(filter %.c,$(LINKS)),$(filter-out %.c,$(LINKS)))))
+endif
 
 .PHONY: fuzz
 fuzz: $(FUZZERS:%=$(BUILD)/fuzz/%)
@@ -102,7 +121,8 @@ diet: deps-unit
 	@$(BUILD)/unit/diet
 
 .SECONDARY:
-.PHONY: unit-programs asan-programs tsan-programs
+.PHONY: unit-programs asan-programs tsan-programs fuzz-programs
+fuzz-programs: $(FUZZERS:%=$(BUILD)/fuzz/%)
 unit-programs: $(UNIT_TESTS:%=$(BUILD)/unit/%)
 asan-programs: $(UNIT_TESTS:%=$(BUILD)/asan/%)
 tsan-programs: $(TSAN_TESTS:%=$(BUILD)/tsan/%)

@@ -1,8 +1,12 @@
 #!/usr/bin/python3
-"""Runs the stages of the tests that are named and counts: style, unit, asan, tsan, fuzz, server, deb, and debian-13 or the like, which
-is the core of "server" in another Debian system. The last line of its output is `N passed, N failed, N skipped`. Something that
-could not be built or that died counts as failed. Ends with 0 when nothing failed and something passed."""
+"""Runs the stages of the tests that are named and counts: style, unit, asan, tsan, fuzz, server, core, deb, and debian-13 or the
+like, which is "core" in another Debian system. The last line of its output is `N passed, N failed, N skipped`. Something that
+could not be built or that died counts as failed. Ends with 0 when nothing failed and something passed.
 
+The stages with a host wait for most of their time. So they run beside the others, on two tracks; what a stage says is then
+printed when it ends."""
+
+import concurrent.futures
 import glob
 import os
 import re
@@ -10,7 +14,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import traceback
 import xml.etree.ElementTree as ET
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -20,7 +26,14 @@ FUZZ_SECONDS = 10
 HANG_SECONDS = 60  # no input takes a hundredth of it
 SYSTEM_SECONDS = 600  # for another Debian system, from nothing, and the core of the tests in it
 LONGEST_FUNCTION = 100
-MAKE = ["make", "--no-print-directory", "-s", "-j2"]
+JOBS = os.cpu_count() or 1
+MAKE = ["make", "--no-print-directory", "-s", f"-j{JOBS}"]
+LONG_PROGRAMS = ["test_faults", "test_faults_heap", "test_heap"]  # begin first, so that none is left alone at the end
+PYTESTS = 2 * JOBS  # processes; most tests wait for most of their time
+CORE = ["test_demo.py", "test_differential.py", "test_reload.py",
+        *(f"test_load.py::test_{name}" for name in (
+            "5000_connections_200_at_a_time", "resumption_under_load", "every_allocator",
+            "100_handshakes_at_once_then_the_client_is_killed", "three_register_streams"))]
 
 C_FILES = ["*.c", "*.h", *[f"{room}/**/*.[ch]" for room in ("connection", "crypto", "heap", "host", "material", "settings")], "test/**/*.c", "test/**/*.h", "bench/*.c", "bench/*.h"]
 VERSION_CONDITION = re.compile(r"OPENSSL_VERSION_(NUMBER|MAJOR|MINOR|PATCH|PREREQ)|VERSIONVAL")
@@ -37,25 +50,45 @@ CPPCHECK = ["cppcheck", "--quiet", "--error-exitcode=1", "--inline-suppr", "--st
 CLANG_FORMAT = 14  # newer ones lay out some places otherwise
 
 
-class Count:
-    """How many passed, failed and were skipped."""
+class Stopped(Exception):
+    """Somebody has pressed Ctrl-C."""
 
-    def __init__(self):
+
+STOPPED, PRINTING = threading.Event(), threading.Lock()
+
+
+class Count:
+    """How many passed, failed and were skipped, and the words about it: printed at once, or `kept` until flush()."""
+
+    def __init__(self, kept=None):
         self.passed = self.failed = self.skipped = 0
+        self.kept = kept
+
+    def say(self, text):
+        """Prints a text, or keeps it."""
+        if self.kept is None:
+            print(text, flush=True)
+        else:
+            self.kept.append(text)
+
+    def flush(self):
+        """Prints what was kept, in one piece."""
+        with PRINTING:
+            print("\n".join(self.kept or []), flush=True)
 
     def one(self, name, complaint):
         """Counts one check; `complaint` is what it found, nothing when it passed."""
         if complaint:
             self.failed += 1
-            print(f"{name}: FAILED\n{complaint.rstrip()}", flush=True)
+            self.say(f"{name}: FAILED\n{complaint.rstrip()}")
         else:
             self.passed += 1
-            print(f"{name}: passed", flush=True)
+            self.say(f"{name}: passed")
 
     def skip(self, name, why):
         """Counts one check that can't be made here."""
         self.skipped += 1
-        print(f"{name}: skipped: {why}", flush=True)
+        self.say(f"{name}: skipped: {why}")
 
     def add(self, other):
         self.passed += other.passed
@@ -68,6 +101,8 @@ class Count:
 
 def run(command, **options):
     """Runs a command; returns (exit status, what it printed)."""
+    if STOPPED.is_set():
+        raise Stopped
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
                               check=False, **options)
@@ -184,29 +219,49 @@ def count_tap(output, status):
     return count
 
 
+def run_side_by_side(function, arguments):
+    """Calls the function with each argument, JOBS of them at a time; yields (argument, result) as they end."""
+    with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
+        running = {pool.submit(function, argument): argument for argument in arguments}
+        for done in concurrent.futures.as_completed(running):
+            yield running[done], done.result()
+
+
+def build_programs(goal, programs):
+    """Makes them all. Returns {program: what was said of one that could not be made}."""
+    if run([*MAKE, "-k", goal])[0] == 0:
+        return {}
+    made = {program: run([*MAKE, program]) for program in programs}
+    return {program: output or f"make ended with {status}" for program, (status, output) in made.items() if status}
+
+
 def check_unit_variant(count, variant, names="test_*"):
-    sources = sorted(glob.glob(f"test/unit/{names}.c"))
-    if not sources:
+    found = {os.path.basename(source)[:-2] for source in glob.glob(f"test/unit/{names}.c")}
+    if not found:
         count.one(f"{variant} tests", f"no test/unit/{names}.c found")
-    run([*MAKE, "-k", f"{variant}-programs"])
-    for source in sources:
-        name = os.path.basename(source)[:-2]
-        program = os.path.join("build", variant, name)
-        status, output = run([*MAKE, program])
-        if status:
-            count.one(f"{variant} {name}", output)
-            continue
-        ended, output = run([program], timeout=UNIT_SECONDS, env=dict(os.environ, CMOCKA_MESSAGE_OUTPUT="TAP"))
+    ordered = [name for name in LONG_PROGRAMS if name in found] + sorted(found - set(LONG_PROGRAMS))
+    failures = build_programs(f"{variant}-programs", [f"build/{variant}/{name}" for name in ordered])
+    for program, output in failures.items():
+        count.one(f"{variant} {os.path.basename(program)}", output)
+    programs = [f"build/{variant}/{name}" for name in ordered if f"build/{variant}/{name}" not in failures]
+    for program, (ended, output) in run_side_by_side(run_unit_program, programs):
         tests = count_tap(output, ended)
         if tests.failed:
-            print(f"{output.rstrip()}\n{program} ended with {ended}")
-        print(f"{variant} {name}: {tests}", flush=True)
+            count.say(f"{output.rstrip()}\n{program} ended with {ended}")
+        count.say(f"{variant} {os.path.basename(program)}: {tests}")
         count.add(tests)
 
 
-def run_fuzzer(program, subject):
+def run_unit_program(program):
+    return run([program], timeout=UNIT_SECONDS, env=dict(os.environ, CMOCKA_MESSAGE_OUTPUT="TAP"))
+
+
+def run_fuzzer(program):
     """Runs every input that it has, then new ones for FUZZ_SECONDS. Returns (exit status, what it printed)."""
+    subject = os.path.basename(program).removeprefix("fuzz_")
     corpus = f"test/fuzz/corpus/{subject}"
+    if not os.listdir(corpus):
+        return 1, f"no inputs in {corpus}"
     options = [f"-timeout={HANG_SECONDS}", f"-artifact_prefix={RESULTS}/fuzz_{subject}-"]
     options += [f"-dict={words}" for words in glob.glob(f"test/fuzz/{subject}.dict")]
     began = time.monotonic()
@@ -220,17 +275,16 @@ def run_fuzzer(program, subject):
 
 def check_fuzz(count):
     """`make fuzz` goes on longer."""
-    for source in sorted(glob.glob("test/fuzz/fuzz_*.c")):
-        name = os.path.basename(source)[:-2]
-        program = os.path.join("build", "fuzz", name)
-        subject = name.removeprefix("fuzz_")
-        inputs = os.listdir(f"test/fuzz/corpus/{subject}")
-        status, output = run([*MAKE, program])
-        if not status and inputs:
-            status, output = run_fuzzer(program, subject)
+    programs = [f"build/fuzz/{os.path.basename(source)[:-2]}" for source in sorted(glob.glob("test/fuzz/fuzz_*.c"))]
+    failures = build_programs("fuzz-programs", programs)
+    for program, output in failures.items():
+        count.one(f"fuzz {os.path.basename(program)}", output)
+    for program, (status, output) in run_side_by_side(run_fuzzer, [p for p in programs if p not in failures]):
+        name = os.path.basename(program)
+        inputs = len(os.listdir(f"test/fuzz/corpus/{name.removeprefix('fuzz_')}"))
         runs = re.search(r"^Done (\d+) runs", output, re.M)
-        count.one(f"fuzz {name}, {len(inputs)} inputs" + (f", {runs[1]} runs" if runs else ""),
-                  (output or "no inputs") if status or not inputs else "")
+        count.one(f"fuzz {name}, {inputs} inputs" + (f", {runs[1]} runs" if runs else ""),
+                  (output or f"ended with {status}") if status else "")
 
 
 def count_junit(path, status):
@@ -250,8 +304,9 @@ def count_junit(path, status):
     return count
 
 
-def check_pytest(count, stage, targets, tests):
-    """Makes the targets, then runs the tests (files or folders) with pytest."""
+def check_pytest(count, stage, targets, tests, processes=PYTESTS):
+    """Makes the targets, then runs the tests (files, folders or single ones) with pytest, in so many processes side by side; a file's
+    tests stay together. A process that dies is a failed test, and the others go on."""
     status, output = run([*MAKE, *targets])
     if status:
         count.one(f"{stage} tests", f"{output}the module could not be built")
@@ -259,10 +314,14 @@ def check_pytest(count, stage, targets, tests):
     path = os.path.join(RESULTS, f"{stage}.xml")
     if os.path.exists(path):
         os.remove(path)
-    ended = subprocess.run(
-        [sys.executable, "-B", "-m", "pytest", "-q", f"--junitxml={path}", *os.environ.get("PYTEST_ARGS", "").split(),
-         *tests], stdin=subprocess.DEVNULL, check=False).returncode
-    count.add(count_junit(path, ended))
+    command = [sys.executable, "-B", "-m", "pytest", "-q", f"--junitxml={path}", "-n", str(processes), "--dist", "loadfile",
+               *os.environ.get("PYTEST_ARGS", "").split(), *tests]
+    ended = subprocess.run(command, stdin=subprocess.DEVNULL, check=False, env=dict(os.environ, PYTHONDONTWRITEBYTECODE="1"),
+                           stdout=None if count.kept is None else subprocess.PIPE,
+                           stderr=None if count.kept is None else subprocess.STDOUT)
+    if count.kept is not None:
+        count.say(ended.stdout.decode(errors="replace").rstrip())
+    count.add(count_junit(path, ended.returncode))
 
 
 def run_until(end, command, log):
@@ -271,12 +330,12 @@ def run_until(end, command, log):
     with open(log, "wb") as out:
         started = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
                                    start_new_session=True)
-        try:
-            status = started.wait(max(1, end - time.monotonic()))
-        except subprocess.TimeoutExpired:
+        while started.poll() is None and time.monotonic() < end and not STOPPED.wait(0.2):
+            pass
+        status = started.poll()
+        if status is None:
             os.killpg(started.pid, signal.SIGKILL)
             started.wait()
-            status = None
     with open(log, encoding="utf-8", errors="replace") as told:
         return status, told.read()
 
@@ -299,7 +358,7 @@ def check_system(count, system):
     status, output = run_until(end, ["env", "CORE=1", "tools/check-hosts.sh", system], f"{RESULTS}/debian-{system}.log")
     if status is None:
         return count.skip(name, f"not done within {SYSTEM_SECONDS} s")
-    print("\n".join(output.splitlines()[-5:] if status == 0 else output.splitlines()), flush=True)
+    count.say("\n".join(output.splitlines()[-5:] if status == 0 else output.splitlines()))
     counts = re.findall(r"^(\d+) passed, (\d+) failed, (\d+) skipped$", output, re.M)
     passed, failed, skipped = map(int, counts[-1] if counts else (0, 1, 0))
     count.passed, count.failed, count.skipped = count.passed + passed, count.failed + failed, count.skipped + skipped
@@ -318,11 +377,13 @@ STAGES = {
     "asan": lambda count: check_unit_variant(count, "asan"),
     "tsan": lambda count: check_unit_variant(count, "tsan", "test_heap"),  # see TSAN_TESTS in mk/check.mk
     "fuzz": check_fuzz,
-    "server": lambda count: check_pytest(count, "server", ["all", "bench-programs"],
-                                         (os.environ.get("TESTS") or "test").split()),
-    # those of "server" that are about the package, alone
+    "server": lambda count: check_pytest(count, "server", ["all", "bench-programs"], ["test"]),
+    # what "server" has about starting and running, loads, reloads and differences from the packaged module
+    "core": lambda count: check_pytest(count, "core", ["all", "bench-programs"], [f"test/server/{name}" for name in CORE]),
+    # what it has about the package
     "deb": lambda count: check_pytest(count, "deb", ["all"], ["test/server/test_install.py", "test/server/test_package.py"]),
 }
+WITH_HOST = ("server", "core", "deb")
 
 
 def stage(name):
@@ -332,19 +393,48 @@ def stage(name):
     return STAGES.get(name)
 
 
+def run_stage(name, kept):
+    """Runs one stage; returns its count."""
+    began, count = time.monotonic(), Count(kept)
+    count.say(f"== {name}")
+    try:
+        stage(name)(count)
+    except Stopped:
+        raise
+    except Exception:  # pylint: disable=broad-except
+        count.one(name, traceback.format_exc())
+    count.say(f"{name}: {count} in {time.monotonic() - began:.0f} s")
+    if kept is not None:
+        count.flush()
+    return count
+
+
+def run_track(names, keep):
+    """Runs these stages one after the other; returns their counts."""
+    return [run_stage(name, [] if keep else None) for name in names]
+
+
 def main(names):
     if not names or not all(map(stage, names)):
         print(f"usage: check.py {'|'.join(STAGES)}|debian-SYSTEM ...", file=sys.stderr)
         return 2
     os.chdir(TOP)
     os.makedirs(RESULTS, exist_ok=True)
-    total = Count()
-    for name in names:
-        print(f"== {name}", flush=True)
-        began, count = time.monotonic(), Count()
-        stage(name)(count)
-        print(f"{name}: {count} in {time.monotonic() - began:.0f} s", flush=True)
-        total.add(count)
+    began, total = time.monotonic(), Count()
+    run([*MAKE, "-j1", "build/obj/flags"])  # what all builds look at; if it fails, they tell
+    tracks = [[name for name in names if (name in WITH_HOST) == with_host] for with_host in (True, False)]
+    tracks = [track for track in tracks if track]
+    with concurrent.futures.ThreadPoolExecutor(len(tracks)) as pool:
+        running = [pool.submit(run_track, track, len(tracks) > 1) for track in tracks]
+        try:
+            for track in running:
+                for count in track.result():
+                    total.add(count)
+        except KeyboardInterrupt:
+            STOPPED.set()
+            raise
+    if len(names) > 1:
+        print(f"all in {time.monotonic() - began:.0f} s")
     print(total, flush=True)
     return 0 if total.passed and not total.failed else 1
 

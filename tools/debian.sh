@@ -12,7 +12,7 @@
 # mounts and starts lives in namespaces of its own and is gone with it, however it ends: on the machine nothing is ever
 # mounted. The network is the machine's.
 #
-# Environment: KAMAILIO_SRC (a source tree of the host; the command sees a copy), PYTEST_ARGS, TESTS.
+# Environment: KAMAILIO_SRC (a source tree of the host; the command sees a copy), PYTEST_ARGS.
 set -euo pipefail
 export LC_ALL=C
 
@@ -140,7 +140,7 @@ inside() {
 	cp /etc/hosts "$root/etc/hosts"
 	trap : INT TERM # the command gets them too, and ends
 	env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 SHELL=/bin/bash \
-		TERM="${TERM:-dumb}" PYTEST_ARGS="${PYTEST_ARGS:-}" TESTS="${TESTS:-}" KAMAILIO_SRC="${KAMAILIO_SRC:-}" \
+		TERM="${TERM:-dumb}" PYTEST_ARGS="${PYTEST_ARGS:-}" KAMAILIO_SRC="${KAMAILIO_SRC:-}" \
 		chroot "$root" bash -c 'cd "$1" && shift && "$@"' - "$TREE" "$@"
 }
 

@@ -5,6 +5,7 @@
 #   deps.sh run         what building and running need
 #   deps.sh STAGE       what one stage of the tests needs: style, unit, asan, tsan, fuzz, server
 #   deps.sh check       what all of them need
+#   deps.sh quick       what make check-quick needs
 #   deps.sh core        what most tests against the server need, with building and running
 #   deps.sh bench       beside all that, what the benchmark compares with and draws with
 #   deps.sh deb         what building the Debian package needs
@@ -19,9 +20,9 @@ STYLE="make python3 openssl cppcheck clang-format"
 UNIT="$BUILD libcmocka-dev"
 FUZZ="$UNIT clang libclang-rt-dev"
 DEB="debhelper"
-PACKAGE="$DEB lintian python3-pytest python3-pytest-timeout python3-cryptography kamailio-tls-modules"
+PACKAGE="$DEB lintian python3-pytest python3-pytest-timeout python3-pytest-xdist python3-cryptography kamailio-tls-modules"
 SYSTEMS="debootstrap debian-archive-keyring piuparts rsync"
-CORE="python3-pytest python3-pytest-timeout python3-cryptography gnutls-bin sip-tester curl procps binutils
+CORE="python3-pytest python3-pytest-timeout python3-pytest-xdist python3-cryptography gnutls-bin sip-tester curl procps binutils
 	kamailio-tls-modules kamailio-websocket-modules kamailio-extra-modules kamailio-utils-modules"
 SERVER="$RUN $PACKAGE $CORE openssh-client valgrind libwolfssl-dev sslscan testssl.sh baresip-core"
 CHECK="$STYLE $UNIT $FUZZ $SERVER"
@@ -73,12 +74,13 @@ packages_of() {
 	server) echo $SERVER ;;
 	check) echo $CHECK ;;
 	core) echo $RUN $CORE ;;
+	quick) echo $STYLE $UNIT $RUN $CORE ;;
 	bench) echo $CHECK $BENCH ;;
 	deb) echo $RUN $DEB ;;
 	package) echo $RUN $PACKAGE ;;
 	systems) echo $SYSTEMS ;;
 	*)
-		echo "usage: deps.sh [list] run|style|unit|asan|tsan|fuzz|server|check|core|bench|deb|package|systems" >&2
+		echo "usage: deps.sh [list] run|style|unit|asan|tsan|fuzz|server|check|quick|core|bench|deb|package|systems" >&2
 		return 2
 		;;
 	esac

@@ -1,4 +1,4 @@
-/* links: BENCH test/fuzz/program.c -Itest/unit -D_GNU_SOURCE -Wno-unused-parameter -lssl -lcrypto -lz -lpthread */
+/* links: BENCH test/fuzz/program.c */
 /*
  * fuzz_client.c - a server does to a client of the module's whatever an input says (program.h)
  *
@@ -6,17 +6,4 @@
  */
 #include "program.h"
 
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-int LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-	program_start();
-	return 0;
-}
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
-{
-	program_run(data, size, false);
-	return 0;
-}
+const bool program_is_server = false;

@@ -1,4 +1,4 @@
-/* links: host/child.c test/unit/fake_host.c -Itest/unit -D_GNU_SOURCE -Wno-unused-parameter -lssl -lcrypto -lz -lpthread */
+/* links: host/child.c test/unit/fake_host.c */
 /*
  * fuzz_compress.c - what a peer may send as compressed records, and whether what we compress comes back
  *

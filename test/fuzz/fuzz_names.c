@@ -1,4 +1,4 @@
-/* links: BENCH -Itest/unit -D_GNU_SOURCE -Wno-unused-parameter -lssl -lcrypto -lz -lpthread */
+/* links: BENCH */
 /*
  * fuzz_names.c - any bytes as a peer's certificate: what a script may ask about it, and what the log says
  * when it does not verify

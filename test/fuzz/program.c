@@ -22,6 +22,9 @@
 #include "program.h"
 #include "require.h"
 
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 #define SAID_MAX  (4 * 1024 * 1024)
 #define STEPS_MAX 400
 #define RUNS_MAX \
@@ -492,18 +495,19 @@ static void run_once(const uint8_t *data, size_t size, bool server)
 }
 
 /* What is made once and kept is not a leak: that is what each run adds to. */
-void program_run(const uint8_t *data, size_t size, bool server)
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	long before = 0;
 	int runs = 0;
 
 	if (size < 2)
-		return;
+		return 0;
 	do {
 		before = fake_memory_blocks();
-		run_once(data, size, server);
+		run_once(data, size, program_is_server);
 		REQUIRE(runs++ < RUNS_MAX);
 	} while (fake_memory_blocks() > before);
+	return 0;
 }
 
 /* A peer of VERSION (0: any) with a certificate, which takes compression where it is offered. */
@@ -518,7 +522,7 @@ static SSL_CTX *new_peer(int version, const char *certificate)
 	return ctx;
 }
 
-void program_start(void)
+int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	static const int versions[] = {0, TLS1_2_VERSION, TLS1_3_VERSION};
 
@@ -535,4 +539,5 @@ void program_start(void)
 		peers[i][0] = new_peer(versions[i], "server");
 		peers[i][1] = new_peer(versions[i], "rsa");
 	}
+	return 0;
 }

@@ -12,16 +12,8 @@
 #define PROGRAM_H
 
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 
-/* Starts the module and the peer's contexts. Once. */
-void program_start(void);
-
-/*
- * Runs the program in DATA; SERVER: the module's end is the server. Ends the process when an invariant does
- * not hold.
- */
-void program_run(const uint8_t *data, size_t size, bool server);
+/* Whether the module's end is the server: what a fuzzer says, and all that it says. */
+extern const bool program_is_server;
 
 #endif

@@ -4,6 +4,8 @@ import json
 import signal
 import subprocess
 
+from host import wait_for
+
 
 class Load:
     """load(port, connections=1000, parallel=50, tls="1.3", kill_percent=10, ...): the counts as a dict."""
@@ -22,9 +24,13 @@ class Load:
         return words
 
     def start(self, port, **options):
-        """Starts it beside the test; finish() waits for it."""
-        return subprocess.Popen(self.words(port, **options), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, text=True)
+        """Starts it beside the test; finish() waits for it. Its signals wait until it knows what to do with them."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGTERM})  # a new process inherits that
+        try:
+            return subprocess.Popen(self.words(port, **options), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                    stderr=subprocess.PIPE, text=True)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     @staticmethod
     def finish(process, timeout=300):
@@ -43,6 +49,10 @@ class Load:
         """The counts so far of one that runs."""
         process.send_signal(signal.SIGUSR1)
         return json.loads(process.stdout.readline())
+
+    def wait_standing(self, process, count, timeout=60):
+        """Waits until so many connections of one that runs stand: after their handshakes, with their first replies."""
+        return wait_for(lambda: self.interim(process)["standing"] == count, timeout, f"{count} standing connections", 0.1)
 
     def __call__(self, port, **options):
         options.setdefault("time_limit", 240)

@@ -8,6 +8,18 @@ import struct
 import sip
 from peers import Client, Closed, client_context
 
+# What a server's script has for its clients; it wants the modules xhttp.so and websocket.so.
+ROUTE = """
+event_route[xhttp:request] {
+	set_reply_close();
+	set_reply_no_connect();
+	if ($hdr(Upgrade) =~ "websocket" && ws_handle_handshake()) {
+		exit;
+	}
+	xhttp_reply("404", "Not Found", "text/plain", "nothing here\\r\\n");
+	exit;
+}
+"""
 MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 

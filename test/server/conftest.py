@@ -13,8 +13,12 @@ import pytest
 import load as load_module
 from certs import Certs
 from host import TOP, Host
+from peers import UdpClient
 
 LIVE_HOSTS = []
+# The files that take longest begin first, so that no process is left alone with one of them at the end.
+LONG_FILES = ["test_load", "test_package", "test_hostile", "test_judges", "test_scale", "test_operator", "test_names", "test_reload",
+              "test_outgoing", "test_script", "test_revocation", "test_attacks", "test_differential"]
 
 
 @pytest.fixture(scope="session")
@@ -75,12 +79,33 @@ def module_host():
     _end_hosts(made)
 
 
+@pytest.fixture
+def host(shared):
+    """The host that a file's tests share (its fixture `shared`), alive before and after each."""
+    shared.revive()
+    yield shared
+    shared.check_alive()
+
+
+@pytest.fixture
+def udp(host):
+    """A client that sends to that host over UDP."""
+    with UdpClient(host.port("udp:127.0.0.1")) as client:
+        yield client
+
+
 @pytest.fixture(scope="session")
 def load():
     """Runs the load generator: load(port, connections=..., ...) returns what it counted."""
     binary = os.path.join(TOP, "build", "load")
     assert os.path.exists(binary), f"{binary} does not exist: run make first"
     return load_module.Load(binary)
+
+
+def pytest_collection_modifyitems(items):
+    """Puts the long files first, each in its own order."""
+    places = {name: place for place, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -20,14 +20,6 @@ def shared(module_host, certs):
     return module_host(tls_cfg=config(certs, certs.server_ec.cert, certs.server_ec.key))
 
 
-@pytest.fixture
-def host(shared):
-    """The same, still there after the test."""
-    shared.revive()
-    yield shared
-    shared.check_alive()
-
-
 def config(certs, cert, key, **more):
     """A tls.cfg whose server has this pair, which its line LINE names, and a client that trusts our root."""
     rest = "".join(f"{k} = {v}\n" for k, v in more.items())

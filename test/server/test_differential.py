@@ -17,21 +17,13 @@ import questions
 from host import TOP, host_version
 from odd_certs import CLIENTS
 from peers import Client, Closed, Peer, UdpClient, client_context, connect, server_context
-from ws import ws_connect, WsClient
+from ws import ROUTE, WsClient, ws_connect
 
 UDP = "udp:127.0.0.1"
 PLAIN = ["none", "client_good", "client_chained", "client_no_chain", "client_expired", "client_not_yet",
          "client_self_signed", "client_wrong_ca", "client_many_names", "client_utf8", "client_nul_in_name",
          "client_bad_ip"] + [n for n in CLIENTS if n != "usable-among-unusable"]
 KEMI = ["tls_" + v[5:] for v in questions.VARIABLES if v.startswith("$tls_")]
-WEBSOCKET = """
-event_route[xhttp:request] {
-	set_reply_close();
-	set_reply_no_connect();
-	ws_handle_handshake();
-	exit;
-}
-"""
 RELAY = """
 request_route {{
 	$avp(part) = $hdr(X-Part);
@@ -183,7 +175,7 @@ def udp(twins, certs, *_):
 def websocket(twins, certs, client, version):
     """Secure WebSocket."""
     hosts = twins.both("websocket", lambda: {
-        "modparams": params(certs), "script": questions.script(questions.QUESTIONS) + WEBSOCKET,
+        "modparams": params(certs), "script": questions.script(questions.QUESTIONS) + ROUTE,
         "modules": ["tm.so", "xhttp.so", "websocket.so"],
         "settings": questions.host_settings(tcp_accept_no_cl="yes", tcp_rd_buf_size=262144)})
     pair = twins.pair(certs, client)

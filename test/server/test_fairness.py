@@ -7,7 +7,7 @@ import socket
 import pytest
 
 import sip
-from host import wait_for
+from host import HostError
 from peers import connect
 
 WORKERS = 2
@@ -39,7 +39,7 @@ def flooded(start_host, certs, load, kind, flood):
     peer = load.start(host.port(kind), connections=FLOODING, parallel=FLOODING, flood=True, pipeline=pipeline,
                       plain=kind == TCP, time_limit=120)
     try:
-        wait_for(lambda: host.rpc("core.tcp_info")["opened_connections"] == FLOODING, 30, "the flood")
+        load.wait_standing(peer, FLOODING)
         yield host
         assert load.interim(peer)["standing"] == FLOODING, "the flood has ended"
     finally:
@@ -52,7 +52,9 @@ def waits(host, load, kind):
     """The 99th percentiles, in ms, of what others wait for: a new connection with its handshake and a request; a request
     on a connection that stands. One that fails has waited for ever."""
     how = {"plain": kind == TCP, "time_limit": SECONDS + 15, "timeout": 10}
-    standing = load.start(host.port(kind), connections=20, parallel=20, request_rate=40, **how)
+    standing = load.start(host.port(kind), connections=20, parallel=20, request_rate=40, **{**how, "time_limit": 100})
+    with contextlib.suppress(HostError):
+        load.wait_standing(standing, 20, 20)
     new = load(host.port(kind), connections=10 * SECONDS, parallel=10 * SECONDS, rate=10, **how)
     standing.terminate()
     standing = load.finish(standing)

@@ -11,7 +11,7 @@ import sip
 from certs import name, san
 from host import Port, wait_for
 from peers import Client, Peer, UdpClient, client_context, server_context
-from ws import WsClient
+from ws import ROUTE, WsClient
 
 UDP, TLS, TLS6, TCP = "udp:127.0.0.1", "tls:127.0.0.1", "tls:[::1]", "tcp:127.0.0.1"
 # X-Id, X-Name: what the script chooses; X-Socket: the socket to send from.
@@ -37,14 +37,7 @@ request_route {
 	}
 	exit;
 }
-event_route[xhttp:request] {
-	set_reply_close();
-	set_reply_no_connect();
-	if ($hdr(Upgrade) =~ "websocket" && ws_handle_handshake()) {
-		exit;
-	}
-}
-"""
+""" + ROUTE
 SETTINGS = {"tcp_accept_aliases": "yes", "tcp_connect_timeout": 2, "tcp_accept_no_cl": "yes"}
 PARAMS = {"tm": {"fr_timer": 1500, "fr_inv_timer": 1500}, "tls": {"xavp_cfg": "tls"}}
 BOTH = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
@@ -102,21 +95,6 @@ def make(start, certs, **how):
 def shared(module_host, certs):
     """One for most tests."""
     return make(module_host, certs)
-
-
-@pytest.fixture
-def host(shared):
-    """The same, alive before and after."""
-    shared.revive()
-    yield shared
-    shared.check_alive()
-
-
-@pytest.fixture
-def udp(host):
-    """Who sends what is to go out."""
-    with UdpClient(host.port(UDP)) as client:
-        yield client
 
 
 class Source:

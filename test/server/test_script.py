@@ -130,21 +130,6 @@ def shared(module_host, certs):
 
 
 @pytest.fixture
-def host(shared):
-    """The same, alive before and after."""
-    shared.revive()
-    yield shared
-    shared.check_alive()
-
-
-@pytest.fixture
-def udp(host):
-    """A client over UDP."""
-    with UdpClient(host.port(UDP)) as client:
-        yield client
-
-
-@pytest.fixture
 def peer(certs):
     """Makes peers that want a certificate: peer(version=..., gated=..., ...)."""
     with contextlib.ExitStack() as stack:

@@ -12,16 +12,8 @@ import sip
 from host import TOP
 from odd_certs import CLIENTS, big_server
 from peers import Client, Peer, UdpClient, client_context, connect, server_context
-from ws import WsClient
+from ws import ROUTE, WsClient
 
-WEBSOCKET = """
-event_route[xhttp:request] {
-	set_reply_close();
-	set_reply_no_connect();
-	ws_handle_handshake();
-	exit;
-}
-"""
 UDP, TLS, TCP = "udp:127.0.0.1", "tls:127.0.0.1", "tcp:127.0.0.1"
 ALL = questions.QUESTIONS + questions.NEWER
 COUNTS = {"@tls.peer.count.host": b"0", "@tls.peer.count.uri": b"0", "@tls.peer.count.email": b"0",
@@ -357,7 +349,7 @@ def test_not_over_tls(start_host, certs):
 
 def test_websocket(start_host, certs):
     """The same over secure WebSocket."""
-    host = start_host(modparams=params(certs), script=questions.script(ALL) + WEBSOCKET, pkg_mb=64, shm_mb=128,
+    host = start_host(modparams=params(certs), script=questions.script(ALL) + ROUTE, pkg_mb=64, shm_mb=128,
                       modules=["tm.so", "xhttp.so", "websocket.so"],
                       settings=questions.host_settings(tcp_accept_no_cl="yes", tcp_rd_buf_size=262144))
     with WsClient(host.port(), client_context("1.3", certs.client_many_names)).handshake().upgrade() as client:

@@ -8,7 +8,7 @@ import pytest
 import sip
 from host import need_messages_of
 from peers import connect
-from ws import WsClient, client_context, ws_connect
+from ws import ROUTE, WsClient, client_context, ws_connect
 
 SCRIPT = """
 request_route {
@@ -25,17 +25,7 @@ request_route {
 	sl_send_reply("200", "OK");
 	exit;
 }
-
-event_route[xhttp:request] {
-	set_reply_close();
-	set_reply_no_connect();
-	if ($hdr(Upgrade) =~ "websocket" && ws_handle_handshake()) {
-		exit;
-	}
-	xhttp_reply("404", "Not Found", "text/plain", "nothing here\\r\\n");
-	exit;
-}
-"""
+""" + ROUTE
 
 
 @pytest.fixture(scope="module")
