@@ -141,7 +141,7 @@ def fixture_quick(tree, tmp_path_factory):
 PROGRAMS = [
     ("floor", "CC floor\n"),
     ("turns", "CC turns\n"),
-    ("fuzz/fuzz_names", "CC fuzz/fuzz_names\n"),
+    ("fuzz/fuzz_compress", "CC fuzz/test/fuzz/fuzz_compress.c\nCC fuzz/host/child.c\nCC fuzz/test/unit/fake_host.c\nLD fuzz/fuzz_compress\n"),
     ("unit/test_limit", "CC unit/test/unit/test_limit.c\nCC unit/connection/limit.c\nCC unit/test/unit/fake_host.c\nLD unit/test_limit\n"),
     ("asan/test_pem", "CC asan/test/unit/test_pem.c\nCC asan/material/pem.c\nLD asan/test_pem\n"),
 ]
