@@ -1110,7 +1110,8 @@ int main(int argc, char **argv)
 	sigemptyset(&stop.sa_mask);
 	sigaddset(&stop.sa_mask, SIGTERM);
 	sigaddset(&stop.sa_mask, SIGUSR1);
-	sigprocmask(SIG_UNBLOCK, &stop.sa_mask, NULL); /* held back until now by those who ask early (test/lib/load.py) */
+	sigprocmask(SIG_UNBLOCK, &stop.sa_mask,
+	            NULL); /* held back until now by those who ask early (test/lib/load.py) */
 	random_state = opt.seed * UINT64_C(0x9E3779B97F4A7C15);
 	run_id = now_ns() ^ (uint64_t)getpid() << 40;
 	setup_target();
