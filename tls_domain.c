@@ -26,6 +26,7 @@
 #include "tls_domain_types.h"
 #include "crypto/openssl/compat.h"
 #include "crypto/openssl/types.h"
+#include "crypto/openssl/ssl.h"
 #include "tls_init.h"
 #include "material/store.h"
 #include "crypto/openssl/chain.h"
@@ -349,24 +350,6 @@ static int on_server_name(SSL *ssl, int *alert, void *arg)
 	return SSL_TLSEXT_ERR_OK;
 }
 
-int tls_domain_own_keys(struct tls_ssl *connection)
-{
-	SSL *ssl = ssl_of(connection);
-	struct tls_domain_use *use = SSL_get_app_data(ssl);
-
-	for (int i = 0; i < 2; i++)
-		if (use->domain->keys[i] != NULL && tls_key_adopt(ssl, use->domain->keys[i]) != 0)
-			return -1;
-	return 0;
-}
-
-/* In the process, and at the moment, in which a signature is made. */
-static int on_certificate_wanted(SSL *ssl, void *arg)
-{
-	(void)arg;
-	return tls_domain_own_keys((struct tls_ssl *)ssl) == 0 ? 1 : 0;
-}
-
 /* ---- building a generation */
 
 /*
@@ -416,7 +399,7 @@ static int describe(const struct tls_section *section, struct tls_domain *d)
 
 static void set_callbacks(SSL_CTX *ctx, enum tls_role role)
 {
-	SSL_CTX_set_cert_cb(ctx, on_certificate_wanted, NULL);
+	SSL_CTX_set_cert_cb(ctx, tls_ssl_on_certificate_wanted, NULL);
 	if (role != TLS_SERVER)
 		return;
 	SSL_CTX_set_client_hello_cb(ctx, on_client_hello, NULL);
@@ -677,42 +660,20 @@ int tls_generation_number(const struct tls_generation *g)
 
 /* ---- connections of a domain */
 
-/*
- * OpenSSL makes its record layers anew here, has no way to say that it could not, and from 3.2 on crashes
- * then. Returns 0, -1 without memory.
- */
-static int set_role(SSL *ssl, enum tls_role role)
-{
-	tls_mem_cover();
-	if (role == TLS_SERVER)
-		SSL_set_accept_state(ssl);
-	else
-		SSL_set_connect_state(ssl);
-	return tls_mem_uncover() ? 0 : -1;
-}
-
 struct tls_ssl *tls_domain_open(struct tls_domain_use *use)
 {
-	struct tls_domain *d = use->domain;
-	SSL *ssl = SSL_new(ctx_of(d->ctx));
+	struct tls_ssl *ssl = tls_ssl_new(use);
 
-	if (ssl == NULL)
-		return NULL;
-	if (SSL_set_app_data(ssl, use) != 1 || set_role(ssl, d->role) != 0) {
-		SSL_free(ssl);
-		return NULL;
-	}
-	__atomic_add_fetch(&d->connections, 1, __ATOMIC_RELAXED);
-	return (struct tls_ssl *)ssl;
+	if (ssl != NULL)
+		__atomic_add_fetch(&use->domain->connections, 1, __ATOMIC_RELAXED);
+	return ssl;
 }
 
 void tls_domain_close(struct tls_domain_use *use, struct tls_ssl *ssl)
 {
 	if (ssl == NULL)
 		return;
-	tls_heap_hold();
-	SSL_free(ssl_of(ssl));
-	tls_heap_let_go();
+	tls_ssl_free(ssl);
 	__atomic_sub_fetch(&use->domain->connections, 1, __ATOMIC_RELAXED);
 	use->domain = NULL;
 }

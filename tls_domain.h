@@ -73,10 +73,4 @@ struct tls_ssl *tls_domain_open(struct tls_domain_use *use);
 /* Frees SSL (may be NULL) and ends what tls_domain_open() began. Any process. */
 void tls_domain_close(struct tls_domain_use *use, struct tls_ssl *ssl);
 
-/*
- * In the process that takes the next step of SSL's handshake, shared scope: puts this process's own keys in.
- * Returns 0 or -1.
- */
-int tls_domain_own_keys(struct tls_ssl *ssl);
-
 #endif

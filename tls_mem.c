@@ -1,5 +1,5 @@
 /*
- * tls_mem.c - the two worlds: which memory OpenSSL's allocations come from
+ * tls_mem.c - the two worlds of memory: private to a process, and shared by all
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
@@ -7,39 +7,35 @@
  * heap. Freeing and resizing go by the address.
  */
 #include <malloc.h>
-#include <openssl/crypto.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "tls_mem.h"
 #include "heap/heap.h"
-#include "crypto/openssl/compat.h"
 
 static const struct tls_mem_source *source; /* set before the forks, so the same in all processes */
 static atomic_long private_bytes;           /* of this process's own world, with malloc's rounding */
 static _Thread_local int scope __attribute__((tls_model("initial-exec")));
 
-static OSSL_LIB_CTX *library; /* the default one inside a scope */
-static _Thread_local OSSL_LIB_CTX *outside __attribute__((tls_model("initial-exec")));
 static _Thread_local long refused __attribute__((tls_model("initial-exec")));
-static _Thread_local bool covered __attribute__((tls_model("initial-exec")));
-static _Thread_local long covered_from __attribute__((tls_model("initial-exec")));
-static _Thread_local bool insisting __attribute__((tls_model("initial-exec")));
+static _Thread_local bool fallback __attribute__((tls_model("initial-exec")));
+static _Thread_local long refused_before __attribute__((tls_model("initial-exec"))); /* the fallback began */
+static _Thread_local bool uses_reserve __attribute__((tls_model("initial-exec")));
 
-/* Each piece is what the heap asks the source for at the least: room for the two buffers of a message. */
+/* A piece is the least that the heap asks the source for: enough for the two buffers of a message. */
 #define RESERVE_PIECES 8
 #define RESERVE_PIECE  ((size_t)45 * 1024)
-#define RESERVE_BLOCK  ((size_t)40 * 1024) /* larger ones are not helped by it */
+#define RESERVE_BLOCK  ((size_t)40 * 1024) /* the reserve does not help larger ones */
 
 /* In shared memory. */
 struct reserve {
 	_Atomic(void *) pieces[RESERVE_PIECES];
-	atomic_bool missed; /* someone was without memory */
+	atomic_bool was_short; /* a process was refused memory */
 };
 
 static struct reserve *reserve;
-static unsigned reserve_pieces; /* how many there are to be */
+static unsigned reserve_pieces; /* how many there should be */
 
 static void count_private(long bytes)
 {
@@ -48,7 +44,7 @@ static void count_private(long bytes)
 
 /* ---- the reserve */
 
-/* Fills it as far as the source can. Returns whether it is full. */
+/* Fills it as far as the source allows. Returns whether it is full. */
 static bool fill_reserve(void)
 {
 	for (unsigned i = 0; i < reserve_pieces; i++) {
@@ -88,7 +84,7 @@ static long reserve_bytes(void)
 	return bytes;
 }
 
-/* A 64th of the shared memory at the most. */
+/* At most a 64th of the shared memory. */
 static int start_reserve(void)
 {
 	size_t pieces = source->available() / 64 / RESERVE_PIECE;
@@ -101,9 +97,9 @@ static int start_reserve(void)
 	return 0;
 }
 
-bool tls_mem_missed(void)
+bool tls_mem_was_short(void)
 {
-	return atomic_load_explicit(&reserve->missed, memory_order_relaxed);
+	return atomic_load_explicit(&reserve->was_short, memory_order_relaxed);
 }
 
 bool tls_mem_recover(size_t size)
@@ -113,28 +109,28 @@ bool tls_mem_recover(size_t size)
 	if (piece == NULL)
 		return false;
 	source->give(piece);
-	atomic_store(&reserve->missed, false);
+	atomic_store(&reserve->was_short, false);
 	return true;
 }
 
-void tls_mem_insist(bool on)
+void tls_mem_use_reserve(bool on)
 {
-	insisting = on;
+	uses_reserve = on;
 }
 
-/* ---- the shared world */
+/* ---- allocating in either world */
 
 /*
- * The heap has no room for SIZE bytes. From now on handshakes wait, so what the reserve gives is for those
- * who insist.
+ * The heap has no space for SIZE bytes. From now on handshakes wait, so the reserve is left to the threads that may use
+ * it.
  */
 static __attribute__((noinline, cold)) void *take_in_need(size_t size)
 {
 	void *p = NULL;
 
 	if (reserve != NULL)
-		atomic_store(&reserve->missed, true);
-	while (p == NULL && insisting && size <= RESERVE_BLOCK && draw_reserve())
+		atomic_store(&reserve->was_short, true);
+	while (p == NULL && uses_reserve && size <= RESERVE_BLOCK && draw_reserve())
 		p = tls_heap_alloc(size);
 	refused += p == NULL;
 	return p;
@@ -147,7 +143,7 @@ static void *shared_take(size_t size)
 	return p != NULL ? p : take_in_need(size);
 }
 
-/* In place when that wastes less than half; making smaller never fails. */
+/* In place when that wastes less than half. Shrinking never fails. */
 static void *shared_resize(void *p, size_t size)
 {
 	size_t old = tls_heap_size(p);
@@ -185,23 +181,18 @@ static bool is_shared(const void *p)
 	return source != NULL && tls_heap_contains(p);
 }
 
-static void *crypto_malloc(size_t size, const char *file, int line)
+void *tls_mem_alloc(size_t size)
 {
 	void *p;
 
-	(void)file;
-	(void)line;
 	if (size == 0)
 		return NULL;
 	p = scope > 0 && source != NULL ? shared_take(size) : private_resize(NULL, size);
-
-	return p != NULL || !covered ? p : private_resize(NULL, size);
+	return p != NULL || !fallback ? p : private_resize(NULL, size);
 }
 
-static void crypto_free(void *p, const char *file, int line)
+void tls_mem_free(void *p)
 {
-	(void)file;
-	(void)line;
 	if (p == NULL)
 		return;
 	if (is_shared(p))
@@ -210,20 +201,15 @@ static void crypto_free(void *p, const char *file, int line)
 		private_give(p);
 }
 
-static void *crypto_realloc(void *p, size_t size, const char *file, int line)
+void *tls_mem_realloc(void *p, size_t size)
 {
 	if (p == NULL)
-		return crypto_malloc(size, file, line);
+		return tls_mem_alloc(size);
 	if (size == 0) {
-		crypto_free(p, file, line);
+		tls_mem_free(p);
 		return NULL;
 	}
 	return is_shared(p) ? shared_resize(p, size) : private_resize(p, size);
-}
-
-int tls_mem_install(void)
-{
-	return CRYPTO_set_mem_functions(crypto_malloc, crypto_realloc, crypto_free) == 1 ? 0 : -1;
 }
 
 int tls_mem_start(const struct tls_mem_source *from)
@@ -234,38 +220,33 @@ int tls_mem_start(const struct tls_mem_source *from)
 	return start_reserve();
 }
 
-void tls_mem_set_library(OSSL_LIB_CTX *of_scope)
+void tls_mem_enter_scope(void)
 {
-	library = of_scope;
-}
-
-void tls_mem_enter(void)
-{
-	if (scope == 0 && library != NULL)
-		outside = OSSL_LIB_CTX_set0_default(library); /* outside: it may allocate, for this thread alone */
 	if (scope++ == 0)
 		tls_heap_hold();
 }
 
-void tls_mem_leave(void)
+void tls_mem_leave_scope(void)
 {
-	if (--scope > 0)
-		return;
-	tls_heap_let_go();
-	if (library != NULL)
-		OSSL_LIB_CTX_set0_default(outside);
+	if (--scope == 0)
+		tls_heap_let_go();
 }
 
-void tls_mem_cover(void)
+bool tls_mem_in_scope(void)
 {
-	covered = true;
-	covered_from = refused;
+	return scope > 0;
 }
 
-bool tls_mem_uncover(void)
+void tls_mem_begin_fallback(void)
 {
-	covered = false;
-	return refused == covered_from;
+	fallback = true;
+	refused_before = refused;
+}
+
+bool tls_mem_end_fallback(void)
+{
+	fallback = false;
+	return refused == refused_before;
 }
 
 void *tls_shared_alloc(size_t size)

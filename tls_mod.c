@@ -30,7 +30,7 @@
 #include "crypto/openssl/compress.h"
 #include "crypto/openssl/session.h"
 #include "crypto/openssl/verify.h"
-#include "crypto/openssl/io.h"
+#include "crypto/crypto.h"
 #include "tls_domain.h"
 #include "tls_reload.h"
 #include "connection/connection.h"

@@ -31,7 +31,7 @@
 #include "crypto/openssl/compat.h"
 #include "crypto/openssl/types.h"
 #include "tls_init.h"
-#include "crypto/openssl/io.h"
+#include "crypto/crypto.h"
 #include "crypto/openssl/verify.h"
 #include "tls_domain.h"
 #include "connection/connection.h"
@@ -199,17 +199,10 @@ static int begin(struct tcp_connection *c, struct tls_connection *t)
  */
 static int refresh_keys(const struct tls_connection *t)
 {
-	int result;
-
-	if (t->role != TLS_SERVER || SSL_in_before(ssl_of(t->ssl)) ||
-	    SSL_version(ssl_of(t->ssl)) >= TLS1_3_VERSION)
+	if (tls_ssl_own_keys(t->ssl) == 0)
 		return 0;
-	tls_mem_enter();
-	result = tls_domain_own_keys(t->ssl);
-	tls_mem_leave();
-	if (result != 0)
-		tls_failure_log(t, TLS_STAT_FAILED_MEMORY, "handshake", "no shared memory for this process's key");
-	return result;
+	tls_failure_log(t, TLS_STAT_FAILED_MEMORY, "handshake", "no shared memory for this process's key");
+	return -1;
 }
 
 /*

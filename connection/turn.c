@@ -19,7 +19,7 @@
 #include "host/compat.h"
 #include "crypto/openssl/compat.h"
 #include "crypto/openssl/types.h"
-#include "crypto/openssl/io.h"
+#include "crypto/crypto.h"
 #include "connection/connection.h"
 
 /* The socket has been read in this turn. The host keeps the flags for a turn and has no use for this bit. */

@@ -2,6 +2,9 @@
  * crypto/crypto.h - the seam: what the module asks of its TLS library
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
+ *
+ * Which library it is, is decided when the module is linked: the files of one folder below this one define these
+ * functions, and nothing outside that folder knows a type or a constant of the library's.
  */
 #ifndef TLS_CRYPTO_H
 #define TLS_CRYPTO_H
@@ -12,5 +15,178 @@
 struct tls_ssl;
 struct tls_ctx;
 struct tls_cert;
+
+struct tls_domain;
+struct tls_domain_use;
+struct tls_report;
+struct tls_section;
+struct tls_store;
+
+/* ---- the library as a whole */
+
+/*
+ * When the module is loaded: gives the library our allocation functions, which it takes only before its first
+ * allocation. Returns 0, -1 when the library is already in use.
+ */
+int tls_crypto_load(void);
+
+/* Whether the running library can stand in for the one that the module was compiled with. */
+bool tls_crypto_fits(void);
+
+/* The running library and the one that the module was compiled with, as text for people. */
+const char *tls_crypto_version(void);
+const char *tls_crypto_built_with(void);
+
+/*
+ * Builds every table that the library keeps for a whole process, in private memory, and keeps what belongs to a
+ * forking thread out of the child. Main process, before tls_mem_start() and before any fork. Returns 0 or -1 (logged).
+ */
+int tls_crypto_start(void);
+
+/*
+ * Makes the library context that all processes share, and everything in it that the library makes on first use. Main
+ * process, after tls_mem_start() and before any fork. Returns 0 or -1 (logged).
+ */
+int tls_crypto_start_shared(void);
+
+/* In each process after its fork. */
+void tls_crypto_process(void);
+
+/*
+ * Runs WORK(ARG) in the shared scope. Before the first fork that happens in a thread of its own, which is joined, so
+ * that no process inherits what the library keeps per thread; later, in place. Returns what WORK returns, or -1 when
+ * any allocation failed meanwhile (logged).
+ */
+int tls_crypto_run_shared(int (*work)(void *arg), void *arg);
+
+/*
+ * Between these two, what this thread allocates through the library is shared, and the shared library context is the
+ * default one. They nest. Freeing and resizing go by the block's address and need no scope.
+ */
+void tls_crypto_enter(void);
+void tls_crypto_leave(void);
+
+/*
+ * Empties this thread's error queue into OUT as "reason; reason", oldest first, each once, as many as fit; "no reason
+ * given" when it is empty. Returns OUT.
+ */
+const char *tls_crypto_errors(char *out, size_t size);
+
+/* Empties this thread's error queue. */
+void tls_crypto_clear_errors(void);
+
+/* SIZE random bytes. Any process, after tls_crypto_start_shared(); any scope. Returns 0 or -1. */
+int tls_crypto_random(void *out, size_t size);
+
+#define TLS_DIGEST_SIZE 32
+
+struct tls_piece {
+	const void *data;
+	size_t size;
+};
+
+/*
+ * SHA-256 over COUNT pieces, one after the other. Any process, after tls_crypto_start_shared(); any scope.
+ * Returns 0, -1 without memory.
+ */
+int tls_crypto_digest(const struct tls_piece *pieces, size_t count, unsigned char out[TLS_DIGEST_SIZE]);
+
+/*
+ * A lock of the library's own, to see whether it works between processes. New ones come from the current scope's memory;
+ * NULL without memory. The others return 0 or -1.
+ */
+struct tls_crypto_lock;
+struct tls_crypto_lock *tls_crypto_lock_new(void);
+int tls_crypto_lock_take(struct tls_crypto_lock *lock);
+int tls_crypto_lock_release(struct tls_crypto_lock *lock);
+void tls_crypto_lock_free(struct tls_crypto_lock *lock);
+
+/* ---- a connection: its state in the library */
+
+/*
+ * The state of a new connection of USE->domain, ready for its first handshake. A ClientHello may move USE to the domain
+ * of the server name in it. USE must outlive the state. Shared scope. NULL without memory.
+ */
+struct tls_ssl *tls_ssl_new(struct tls_domain_use *use);
+
+/* Frees SSL (may be NULL). Any process, any scope. */
+void tls_ssl_free(struct tls_ssl *ssl);
+
+/*
+ * To be called before each step of a handshake, in the process that takes it: gives SSL this process's own copies of its
+ * domain's keys, where the library would otherwise use those of the process that took the step before. Any scope.
+ * Returns 0, -1 without memory.
+ */
+int tls_ssl_own_keys(struct tls_ssl *ssl);
+
+/* A client asks for the host NAME (server_name, RFC 6066). Shared scope. Returns 0, -1 without memory. */
+int tls_ssl_set_name(struct tls_ssl *ssl, const char *name);
+
+/*
+ * Frees what the peer sent beside its certificate: it is in the verified chain, which stays, or was of no use. After the
+ * handshake; any scope.
+ */
+void tls_ssl_drop_sent_chain(struct tls_ssl *ssl);
+
+/* Whether SSL holds input that it has taken and not yet delivered: cleartext, or a part of a record. */
+bool tls_ssl_has_pending(const struct tls_ssl *ssl);
+
+/* How many bytes of cleartext the next read gives without more input. */
+size_t tls_ssl_pending(const struct tls_ssl *ssl);
+
+/* Whether a handshake is in progress, the first one or a later one, or the message of one is incomplete. */
+bool tls_ssl_in_handshake(const struct tls_ssl *ssl);
+
+/* Whether the version agreed on is TLS 1.3 or newer; before there is one, whether the newest possible is. */
+bool tls_ssl_is_1_3(const struct tls_ssl *ssl);
+
+/* How far the handshake has come, for people. Static. */
+const char *tls_ssl_state(const struct tls_ssl *ssl);
+
+/* ---- a connection: input and output */
+
+/*
+ * The buffers of one call of a hook. A process handles one connection at a time, so it has one pair of
+ * buffers, and a connection points to it only during the call.
+ */
+struct tls_io {
+	const unsigned char *in;
+	size_t in_size, in_taken;
+	unsigned char *out;
+	size_t out_used, out_room;
+};
+
+/* The outcome of one step of the library's. */
+enum tls_step {
+	TLS_STEP_DONE,
+	TLS_STEP_WANTS_INPUT,
+	TLS_STEP_CLOSED, /* close_notify */
+	TLS_STEP_FAILED, /* see the error queue */
+};
+
+/* How much of the output buffer may be filled before a sender is asked to come again. */
+#define TLS_IO_OUT_SOFT_MAX (64 * 1024)
+#define TLS_IO_IN_SIZE      (64 * 1024)
+
+/* Main process, before the forks. Returns 0, -1 without memory (logged). */
+int tls_io_start(void);
+
+/* From now on SSL reads from and writes to *PLACE, and waits while that is NULL. Shared scope. Returns 0 or -1. */
+int tls_io_attach(struct tls_ssl *ssl, struct tls_io **place);
+
+/* Begins a call: this process's buffers, with nothing in and out. */
+struct tls_io *tls_io_begin(void);
+
+/* This process's input buffer, TLS_IO_IN_SIZE bytes. NULL without memory. */
+unsigned char *tls_io_input(void);
+
+/*
+ * One step each, in the shared scope, which they enter themselves. The error queue is empty before, and holds the reason
+ * after a failure.
+ */
+enum tls_step tls_io_handshake(struct tls_ssl *ssl);
+enum tls_step tls_io_read(struct tls_ssl *ssl, void *to, size_t room, size_t *got);
+enum tls_step tls_io_write(struct tls_ssl *ssl, const void *from, size_t size, size_t *taken);
+enum tls_step tls_io_shutdown(struct tls_ssl *ssl);
 
 #endif

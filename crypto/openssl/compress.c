@@ -27,7 +27,8 @@
 #include "tls_mem.h"
 #include "settings/table.h"
 #include "crypto/openssl/compat.h"
-#include "tls_init.h"
+#include "crypto/crypto.h"
+#include "crypto/openssl/pair.h"
 
 #define DEFLATE_ID   1
 #define DEFLATE_NAME "DEFLATE"
@@ -305,24 +306,6 @@ static bool refuses_too_much(struct proof *p)
 	       now->expand_out == expanded;
 }
 
-static bool shake_hands(SSL *server, SSL *client)
-{
-	BIO *left, *right;
-	int s = 0, c = 0;
-
-	if (BIO_new_bio_pair(&left, 0, &right, 0) != 1)
-		return false;
-	SSL_set_bio(server, left, left);
-	SSL_set_bio(client, right, right);
-	SSL_set_accept_state(server);
-	SSL_set_connect_state(client);
-	for (int turn = 0; turn < 10 && (s != 1 || c != 1); turn++) {
-		c = SSL_do_handshake(client);
-		s = SSL_do_handshake(server);
-	}
-	return s == 1 && c == 1;
-}
-
 static bool compresses(const SSL *ssl)
 {
 	return SSL_get_current_compression(ssl) == our_method() && SSL_get_current_expansion(ssl) == our_method();
@@ -346,10 +329,14 @@ static bool connects(struct proof *p)
 	SSL *server = ctx != NULL ? SSL_new(ctx) : NULL, *client = ctx != NULL ? SSL_new(ctx) : NULL;
 	const int size = sizeof(p->back);
 
-	return server != NULL && client != NULL && shake_hands(server, client) && compresses(server) &&
-	       compresses(client) && SSL_write(client, p->block, size) == size &&
-	       SSL_read(server, p->back, size) == size && memcmp(p->block, p->back, (size_t)size) == 0 &&
-	       SSL_write(server, "x", 1) == 1 && SSL_read(client, p->back, size) == 1;
+	if (server == NULL || client == NULL)
+		return false;
+	SSL_set_accept_state(server);
+	SSL_set_connect_state(client);
+	return tls_pair_shake_hands(server, client) == 0 && compresses(server) && compresses(client) &&
+	       SSL_write(client, p->block, size) == size && SSL_read(server, p->back, size) == size &&
+	       memcmp(p->block, p->back, (size_t)size) == 0 && SSL_write(server, "x", 1) == 1 &&
+	       SSL_read(client, p->back, size) == 1;
 }
 
 static const struct {
@@ -418,8 +405,9 @@ static const char *find_flaw(void)
 	if (part < 0)
 		return "the trial crashed or hung, or no process could be started for it";
 	if (part == PART_COUNT)
-		return register_method() == 0 && tls_init_run_shared(register_shared, NULL) == 0 ? NULL
-		                                                                                 : "memory is short";
+		return register_method() == 0 && tls_crypto_run_shared(register_shared, NULL) == 0
+		           ? NULL
+		           : "memory is short";
 	return part < PART_COUNT ? parts[part].flaw : "the trial had no memory";
 }
 

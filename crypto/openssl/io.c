@@ -11,13 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "crypto/openssl/io.h"
 #include "host/compat.h"
 #include "tls_mem.h"
 #include "connection/stats.h"
 #include "crypto/openssl/compat.h"
 #include "crypto/openssl/types.h"
-#include "tls_init.h"
+#include "crypto/openssl/library.h"
 
 /* No handshake message of ours comes near it; what does is a mistake that must not eat the machine. */
 #define OUT_HARD_MAX (4 * 1024 * 1024)
@@ -98,7 +97,7 @@ int tls_io_start(void)
 
 int tls_io_attach(struct tls_ssl *ssl, struct tls_io **place)
 {
-	BIO *bio = BIO_new_ex(tls_init_libctx(), method);
+	BIO *bio = BIO_new_ex(tls_library_context(), method);
 
 	if (bio == NULL)
 		return -1;
@@ -140,14 +139,14 @@ static enum tls_step step_result(const SSL *ssl, int result)
 static void begin_step(void)
 {
 	ERR_clear_error();
-	tls_mem_enter();
+	tls_crypto_enter();
 }
 
 static enum tls_step end_step(const SSL *ssl, int result)
 {
 	enum tls_step step = step_result(ssl, result);
 
-	tls_mem_leave();
+	tls_crypto_leave();
 	return step;
 }
 

@@ -1,4 +1,4 @@
-/* links: host/child.c test/unit/fake_host.c */
+/* links: crypto/openssl/pair.c host/child.c test/unit/fake_host.c */
 /*
  * fuzz_compress.c - what a peer may send as compressed records, and whether what we compress comes back
  *
@@ -11,7 +11,7 @@
 
 #include "tls_mem.h"
 #include "crypto/openssl/compat.h"
-#include "tls_init.h"
+#include "crypto/crypto.h"
 #include "crypto/openssl/compress.c" /* for its method */
 #include "require.h"
 
@@ -42,7 +42,7 @@ void tls_shared_free(void *p)
 	free(begin);
 }
 
-int tls_init_run_shared(int (*work)(void *arg), void *arg)
+int tls_crypto_run_shared(int (*work)(void *arg), void *arg)
 {
 	abort();
 }

@@ -21,7 +21,7 @@
 #include "connection/keylog.h"
 #include "crypto/openssl/compress.h"
 #include "crypto/openssl/session.h"
-#include "crypto/openssl/io.h"
+#include "crypto/crypto.h"
 #include "tls_domain.h"
 #include "tls_reload.h"
 #include "tls_server.h"

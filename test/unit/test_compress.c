@@ -1,4 +1,4 @@
-/* links: crypto/openssl/compress.c host/child.c test/unit/fake_host.c -Wl,--wrap=COMP_get_name -Wl,--wrap=COMP_expand_block -Wl,--wrap=alarm */
+/* links: crypto/openssl/compress.c crypto/openssl/pair.c host/child.c test/unit/fake_host.c -Wl,--wrap=COMP_get_name -Wl,--wrap=COMP_expand_block -Wl,--wrap=alarm */
 /*
  * test_compress.c - the compression method: its proof, its cost, and peers that send what they should not
  *
@@ -19,7 +19,7 @@
 #include "tls_mem.h"
 #include "settings/table.h"
 #include "crypto/openssl/compat.h"
-#include "tls_init.h"
+#include "crypto/crypto.h"
 #include "crypto/openssl/compress.h"
 #include "fake_host.h"
 
@@ -60,7 +60,7 @@ void tls_shared_free(void *p)
 /* A library context as the default one, as in a scope. */
 static OSSL_LIB_CTX *shared_context;
 
-int tls_init_run_shared(int (*work)(void *arg), void *arg)
+int tls_crypto_run_shared(int (*work)(void *arg), void *arg)
 {
 	OSSL_LIB_CTX *before = OSSL_LIB_CTX_set0_default(shared_context);
 	int result = work(arg);

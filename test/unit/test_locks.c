@@ -1,4 +1,4 @@
-/* links: tls_init.c host/child.c crypto/openssl/random.c tls_mem.c test/unit/fake_host.c test/unit/fake_memory.c test/unit/fake_heap.c -Wl,--wrap=nanosleep */
+/* links: tls_init.c host/child.c crypto/openssl/library.c crypto/openssl/memory.c crypto/openssl/pair.c crypto/openssl/random.c tls_mem.c test/unit/fake_host.c test/unit/fake_memory.c test/unit/fake_heap.c -Wl,--wrap=nanosleep */
 /*
  * test_locks.c - what the start says where locks of OpenSSL's do not work between processes
  *

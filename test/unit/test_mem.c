@@ -1,4 +1,4 @@
-/* links: tls_mem.c heap/heap.c heap/audit.c heap/pages.c heap/lock.c */
+/* links: tls_mem.c crypto/openssl/memory.c heap/heap.c heap/audit.c heap/pages.c heap/lock.c */
 /*
  * test_mem.c - the scope: which world OpenSSL's blocks come from, and how they move and grow there
  *
@@ -22,7 +22,9 @@
 
 #include "heap/heap.h"
 #include "tls_mem.h"
+#include "crypto/crypto.h"
 #include "crypto/openssl/compat.h"
+#include "crypto/openssl/memory.h"
 
 #define ARENA_SIZE (8 << 20)
 
@@ -96,7 +98,7 @@ static int set_up(void **state)
 	 * OpenSSL keeps the functions only when it has allocated nothing before: this is the first call of it
 	 * here.
 	 */
-	if (tls_mem_install() != 0)
+	if (tls_crypto_load() != 0)
 		return -1;
 	arena = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	return arena != MAP_FAILED ? tls_mem_start(&source) : -1;
@@ -119,9 +121,9 @@ static void inside_a_scope_memory_is_shared(void **state)
 
 	(void)state;
 	tls_mem_get_stats(&before);
-	tls_mem_enter();
+	tls_crypto_enter();
 	p = OPENSSL_malloc(100);
-	tls_mem_leave();
+	tls_crypto_leave();
 	assert_true(arena_contains(p));
 	assert_int_equal(since(&before).blocks, 1);
 	assert_in_range(since(&before).bytes, 100, 112);
@@ -135,11 +137,11 @@ static void scopes_nest(void **state)
 	void *p, *q;
 
 	(void)state;
-	tls_mem_enter();
-	tls_mem_enter();
-	tls_mem_leave();
+	tls_crypto_enter();
+	tls_crypto_enter();
+	tls_crypto_leave();
 	p = OPENSSL_malloc(1);
-	tls_mem_leave();
+	tls_crypto_leave();
 	q = OPENSSL_malloc(1);
 	assert_true(arena_contains(p));
 	assert_false(arena_contains(q));
@@ -152,15 +154,15 @@ static void the_default_library_context_is_the_scopes_own(void **state)
 	OSSL_LIB_CTX *own = OSSL_LIB_CTX_new(), *before;
 
 	(void)state;
-	tls_mem_set_library(own);
-	tls_mem_enter();
-	tls_mem_enter();
-	tls_mem_leave();
+	tls_memory_set_context(own);
+	tls_crypto_enter();
+	tls_crypto_enter();
+	tls_crypto_leave();
 	assert_ptr_equal(OSSL_LIB_CTX_set0_default(NULL), own);
-	tls_mem_leave();
+	tls_crypto_leave();
 	before = OSSL_LIB_CTX_set0_default(NULL);
 	assert_ptr_not_equal(before, own);
-	tls_mem_set_library(NULL);
+	tls_memory_set_context(NULL);
 	OSSL_LIB_CTX_free(own);
 }
 
@@ -171,10 +173,10 @@ static void a_block_stays_in_its_world_when_resized(void **state)
 
 	(void)state;
 	tls_mem_get_stats(&before);
-	tls_mem_enter();
+	tls_crypto_enter();
 	shared = OPENSSL_malloc(8);
 	private = OPENSSL_realloc(private, 5000);
-	tls_mem_leave();
+	tls_crypto_leave();
 	strcpy(shared, "content");
 	shared = OPENSSL_realloc(shared, 5000);
 	assert_true(arena_contains(shared));
@@ -233,10 +235,10 @@ static void pass_message(void)
 {
 	void *in, *out;
 
-	tls_mem_insist(true);
+	tls_mem_use_reserve(true);
 	in = tls_shared_alloc(17000);
 	out = tls_shared_alloc(17000);
-	tls_mem_insist(false);
+	tls_mem_use_reserve(false);
 	assert_non_null(in);
 	assert_non_null(out);
 	tls_shared_free(in);
@@ -254,19 +256,19 @@ static void established_connections_have_a_reserve(void **state)
 	tls_mem_get_stats(&full);
 	scarce = true;
 	all = take_all();
-	assert_true(tls_mem_missed());
+	assert_true(tls_mem_was_short());
 	assert_null(tls_shared_alloc(17000));
 	for (int i = 0; i < 10; i++)
 		pass_message();
-	assert_true(tls_mem_missed());
+	assert_true(tls_mem_was_short());
 	assert_false(tls_mem_recover(100)); /* nothing beside the reserve, or not even that */
-	tls_mem_insist(true);
+	tls_mem_use_reserve(true);
 	assert_null(tls_shared_alloc(100000)); /* the reserve is not for such */
-	tls_mem_insist(false);
+	tls_mem_use_reserve(false);
 	scarce = false;
 	give_all(all);
 	assert_true(tls_mem_recover(100));
-	assert_false(tls_mem_missed());
+	assert_false(tls_mem_was_short());
 	tls_heap_trim();
 	assert_true(since(&full).held <= 0);
 }
@@ -294,13 +296,13 @@ static void a_resize_without_memory_leaves_the_block(void **state)
 static void odd_sizes_are_answered_as_libc_does(void **state)
 {
 	(void)state;
-	tls_mem_enter();
+	tls_crypto_enter();
 	assert_null(OPENSSL_malloc(0));
 	assert_null(OPENSSL_malloc(SIZE_MAX));
 	assert_null(OPENSSL_malloc(SIZE_MAX - 8));
 	OPENSSL_free(NULL);
 	tls_shared_free(NULL);
-	tls_mem_leave();
+	tls_crypto_leave();
 }
 
 static void shared_blocks_are_zeroed(void **state)
