@@ -6,21 +6,22 @@
  * The order of the files, the lowest first. A file may include what stands before it and nothing that stands behind it
  * (tools/house.py checks that). What each room is for: doc/design.md.
  *
- *   tls
+ *   tls tls_hash
  *   host/compat host/clock host/child host/dry_run
  *   heap/source heap/shape heap/lock heap/pages heap/heap heap/audit
  *   tls_mem
- *   settings/report settings/table settings/hostname tls_config settings/advice settings/runtime
- *   material/pem material/keyfile material/stamp material/access
+ *   settings/report settings/table settings/hostname material/files tls_config settings/advice settings/runtime
+ *   material/pem material/keyfile material/stamp material/access material/place material/remarks
+ *   material/cache
  *   connection/stats
  *   tls_domain_types
  *   crypto/crypto
  *   crypto/openssl/compat crypto/openssl/types
  *   tls_init
- *   material/place material/store
  *   connection/keylog
  *   crypto/openssl/random crypto/openssl/io crypto/openssl/lifetime crypto/openssl/names
- *   crypto/openssl/bundle crypto/openssl/crl crypto/openssl/anchors crypto/openssl/chain
+ *   crypto/openssl/bundle crypto/openssl/crl crypto/openssl/anchors crypto/openssl/key
+ *   crypto/openssl/chain crypto/openssl/trust crypto/openssl/chain_check
  *   crypto/openssl/purpose crypto/openssl/ciphers crypto/openssl/compress crypto/openssl/policy
  *   crypto/openssl/session crypto/openssl/verify crypto/openssl/context
  *   tls_domain tls_reload

@@ -15,6 +15,7 @@
 
 #include "tls_domain.h"
 #include "tls.h"
+#include "tls_hash.h"
 #include "host/compat.h"
 #include "heap/heap.h"
 #include "tls_mem.h"
@@ -28,9 +29,8 @@
 #include "crypto/openssl/types.h"
 #include "crypto/openssl/ssl.h"
 #include "tls_init.h"
-#include "material/store.h"
-#include "crypto/openssl/chain.h"
-#include "crypto/openssl/purpose.h"
+#include "material/cache.h"
+#include "crypto/openssl/key.h"
 #include "crypto/openssl/session.h"
 #include "crypto/openssl/context.h"
 
@@ -38,7 +38,7 @@ struct tls_generation {
 	atomic_int pins; /* connections, and one while it is the current one */
 	int number;
 	unsigned group; /* of the heap, in which its memory is: the other one than its predecessor's */
-	struct tls_store *store;
+	struct tls_cache *cache;
 	int count;
 	struct tls_domain *domains;     /* COUNT of them */
 	struct tls_domain *defaults[2]; /* by role */
@@ -61,29 +61,18 @@ static struct shared *shared;
 
 /* ---- lookup */
 
-#define HASH_SEED 2166136261u
-
-static uint32_t hash_bytes(uint32_t h, const void *data, size_t size)
-{
-	const unsigned char *p = data;
-
-	while (size-- > 0)
-		h = (h ^ *p++) * 16777619u;
-	return h;
-}
-
-/* FNV-1a over what a section is chosen by. NAME is in lower case. */
-static uint32_t hash_section(enum tls_role role, enum tls_section_kind kind, const struct tls_address *a,
+/* Over what a section is chosen by. NAME is in lower case. */
+static uint64_t hash_section(enum tls_role role, enum tls_section_kind kind, const struct tls_address *a,
                              const char *name, size_t length)
 {
 	unsigned char head[2] = {(unsigned char)role, (unsigned char)kind};
-	uint32_t h = hash_bytes(HASH_SEED, head, sizeof(head));
+	uint64_t h = tls_hash_bytes(TLS_HASH_SEED, head, sizeof(head));
 
 	if (kind == TLS_SECTION_ADDRESS) {
-		h = hash_bytes(h, a->ip, a->family == 4 ? 4 : 16);
-		h = hash_bytes(h, &a->port, sizeof(a->port));
+		h = tls_hash_bytes(h, a->ip, a->family == 4 ? 4 : 16);
+		h = tls_hash_bytes(h, &a->port, sizeof(a->port));
 	}
-	return hash_bytes(h, name, length);
+	return tls_hash_bytes(h, name, length);
 }
 
 static bool same_address(const struct tls_address *a, const struct tls_address *b)
@@ -132,7 +121,7 @@ static struct tls_domain *lookup_name(struct tls_generation *g, enum tls_role ro
 
 static struct tls_domain *lookup_id(struct tls_generation *g, enum tls_role role, const char *id)
 {
-	struct tls_domain *d = g->ids[hash_bytes(HASH_SEED, id, strlen(id)) & g->bucket_mask];
+	struct tls_domain *d = g->ids[tls_hash_bytes(TLS_HASH_SEED, id, strlen(id)) & g->bucket_mask];
 
 	while (d != NULL && (d->role != role || strcmp(d->server_id, id) != 0))
 		d = d->next_by_id;
@@ -146,7 +135,7 @@ static struct tls_domain *lookup_id(struct tls_generation *g, enum tls_role role
 static struct tls_domain *lookup_place(struct tls_generation *g, enum tls_role role,
                                        const struct tls_address *a)
 {
-	uint32_t h = hash_section(role, TLS_SECTION_ADDRESS, a, "", 0);
+	uint64_t h = hash_section(role, TLS_SECTION_ADDRESS, a, "", 0);
 	struct tls_domain *d = g->places[h & g->bucket_mask];
 
 	while (d != NULL && (d->role != role || !same_address(&d->address, a)))
@@ -417,7 +406,7 @@ static void index_domain(struct tls_generation *g, struct tls_domain *d)
 	d->next_in_bucket = *bucket;
 	*bucket = d;
 	if (d->server_id != NULL) {
-		bucket = &g->ids[hash_bytes(HASH_SEED, d->server_id, strlen(d->server_id)) & g->bucket_mask];
+		bucket = &g->ids[tls_hash_bytes(TLS_HASH_SEED, d->server_id, strlen(d->server_id)) & g->bucket_mask];
 		d->next_by_id = *bucket;
 		*bucket = d;
 	}
@@ -453,12 +442,12 @@ static struct tls_generation *new_generation(int count, struct tls_generation *p
 	while (buckets < 2u * (unsigned)count)
 		buckets *= 2;
 	g->bucket_mask = buckets - 1;
-	g->store = tls_store_new(previous != NULL ? previous->store : NULL);
+	g->cache = tls_cache_new(previous != NULL ? previous->cache : NULL);
 	g->domains = tls_shared_alloc((size_t)count * sizeof(*g->domains));
 	g->buckets = tls_shared_alloc(buckets * sizeof(*g->buckets));
 	g->ids = tls_shared_alloc(buckets * sizeof(*g->ids));
 	g->places = tls_shared_alloc(buckets * sizeof(*g->places));
-	if (g->store != NULL && g->domains != NULL && g->buckets != NULL && g->ids != NULL && g->places != NULL)
+	if (g->cache != NULL && g->domains != NULL && g->buckets != NULL && g->ids != NULL && g->places != NULL)
 		return g;
 	tls_generation_discard(g);
 	return NULL;
@@ -502,7 +491,7 @@ static void build_domain(struct build_job *job, const struct tls_section *sectio
 		return;
 	}
 	before = counterpart(previous, d);
-	if (tls_context_make(d, section, g->store, before, job->r) == 0) {
+	if (tls_context_make(d, section, g->cache, before, job->r) == 0) {
 		if (before == NULL || before->ctx != d->ctx)
 			set_callbacks(ctx_of(d->ctx), d->role);
 		index_domain(g, d);
@@ -515,7 +504,7 @@ static void build_domain(struct build_job *job, const struct tls_section *sectio
 static void build_domains(struct build_job *job, struct tls_generation *previous)
 {
 	for (const struct tls_section *s = job->cfg->sections; s != NULL; s = s->next) {
-		if (tls_store_memory_short()) {
+		if (tls_cache_memory_short()) {
 			tls_report_add(
 				job->r, TLS_ERROR, s->file, s->line, NULL,
 				"no shared memory for this domain and those after it, %zu KB are left; give the host "
@@ -536,10 +525,10 @@ static void watch_config(const struct build_job *job)
 	const struct tls_config *cfg = job->cfg;
 
 	if (cfg->file != NULL)
-		tls_store_watch(job->g->store, cfg->file, cfg->read_at, job->r);
+		tls_cache_watch(job->g->cache, cfg->file, cfg->read_at, job->r);
 	for (const struct tls_config_file *f = cfg->files; f != NULL; f = f->next)
 		if (cfg->file == NULL || strcmp(f->name, cfg->file) != 0)
-			tls_store_watch(job->g->store, f->name, cfg->read_at, job->r);
+			tls_cache_watch(job->g->cache, f->name, cfg->read_at, job->r);
 }
 
 static int build_in_scope(void *arg)
@@ -560,7 +549,7 @@ static int build_in_scope(void *arg)
 		watch_config(job);
 		build_domains(job, previous);
 		tls_chains_check(job->g->domains, job->g->count, job->cfg, job->r);
-		tls_store_seal(job->g->store);
+		tls_cache_seal(job->g->cache);
 	} else {
 		tls_report_add(job->r, TLS_ERROR, job->cfg->file, 0, NULL,
 		               "no shared memory for %d domains; give the host more with -m", count);
@@ -597,7 +586,7 @@ void tls_generation_discard(struct tls_generation *g)
 		tls_shared_free(d->server_id);
 		tls_shared_free(d->groups);
 	}
-	tls_store_free(g->store);
+	tls_cache_free(g->cache);
 	tls_shared_free(g->domains);
 	tls_shared_free(g->buckets);
 	tls_shared_free(g->ids);
@@ -650,7 +639,7 @@ void tls_generation_unpin(struct tls_generation *g)
 
 void tls_generation_look(const struct tls_generation *g, struct tls_look *look)
 {
-	tls_store_look(g->store, look);
+	tls_cache_look(g->cache, look);
 }
 
 int tls_generation_number(const struct tls_generation *g)

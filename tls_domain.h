@@ -33,7 +33,7 @@ struct tls_generation *tls_generation_build(const struct tls_config *cfg, struct
 /* Makes G the one that new connections use; the one before goes with its last connection. */
 void tls_generation_install(struct tls_generation *g);
 
-/* tls_store_look() at the files that G was built from, the configuration file among them. */
+/* tls_cache_look() at the files that G was built from, the configuration file among them. */
 void tls_generation_look(const struct tls_generation *g, struct tls_look *look);
 
 /* Frees a generation that was never installed. */

@@ -24,7 +24,7 @@
 #include "connection/stats.h"
 #include "tls_domain_types.h"
 #include "crypto/openssl/compat.h"
-#include "material/store.h"
+#include "material/cache.h"
 #include "tls_domain.h"
 
 /* In shared memory. `lock` is held for the whole of a reload, and only ever tried. */
@@ -286,17 +286,9 @@ static void tell_of_unreadable(const struct tls_look *look)
 		tls_access_user(user_name, sizeof(user_name)), look->unreadable, look->first);
 }
 
-static long refused_allocations(void)
-{
-	struct tls_mem_stats mem;
-
-	tls_mem_get_stats(&mem);
-	return mem.refused;
-}
-
 void tls_reload_watch(unsigned ticks, void *param)
 {
-	long refused = refused_allocations();
+	long refused = tls_mem_refused();
 	struct tls_report r;
 	struct tls_look look;
 	int number;
@@ -312,7 +304,7 @@ void tls_reload_watch(unsigned ticks, void *param)
 	if (number != TLS_RELOAD_BUSY)
 		tls_reload_log(&r);
 	/* A reload that was in another's way, or short of memory, says nothing of the files. */
-	if (number < 0 && number != TLS_RELOAD_BUSY && refused == refused_allocations())
+	if (number < 0 && number != TLS_RELOAD_BUSY && refused == tls_mem_refused())
 		bad_files = look.stamp;
 	if (number == TLS_RELOAD_BUSY)
 		LM_NOTICE("a file of the TLS configuration has changed; the next look at the files loads it\n");

@@ -25,7 +25,7 @@
 #include "tls_domain_types.h"
 #include "crypto/openssl/compat.h"
 #include "crypto/openssl/types.h"
-#include "material/store.h"
+#include "material/cache.h"
 #include "crypto/openssl/compress.h"
 #include "crypto/openssl/verify.h"
 #include "tls_domain.h"
@@ -464,7 +464,7 @@ static void add_domain(struct answer *a, const struct tls_domain *d)
 	PUT(a, "d", "connections", __atomic_load_n(&d->connections, __ATOMIC_RELAXED));
 	for (int i = 0; i < 2; i++)
 		if (d->chains[i] != NULL)
-			add_certificate(a, &certificate_fields[i], tls_chain_certificate(d->chains[i]));
+			add_certificate(a, &certificate_fields[i], cert_of(tls_chain_certificate(d->chains[i])));
 }
 
 static void rpc_domains(rpc_t *rpc, void *ctx)
@@ -574,7 +574,7 @@ static void note_expiry(const struct tls_domain *d, long *sum)
 
 	for (int i = 0; i < 2; i++) {
 		if (d->chains[i] == NULL ||
-		    ASN1_TIME_to_tm(X509_get0_notAfter(tls_chain_certificate(d->chains[i])), &end) != 1)
+		    ASN1_TIME_to_tm(X509_get0_notAfter(cert_of(tls_chain_certificate(d->chains[i]))), &end) != 1)
 			continue;
 		when = (long)timegm(&end);
 		if (*sum == 0 || when < *sum)

@@ -11,6 +11,7 @@
 
 #include "connection/limit.h"
 #include "tls.h"
+#include "tls_hash.h"
 #include "host/compat.h"
 #include "tls_mem.h"
 #include "crypto/openssl/compat.h"
@@ -62,11 +63,9 @@ static struct tls_address part_of(const struct tls_address *from)
 /* The place that points to FROM's crowd, or to the NULL where it belongs. The lock is held. */
 static struct tls_limit **find(const struct tls_address *from)
 {
-	uint64_t h = shared->secret;
+	uint64_t h = tls_hash_bytes(shared->secret, from->ip, sizeof(from->ip));
 	struct tls_limit **place;
 
-	for (size_t i = 0; i < sizeof(from->ip); i++)
-		h = (h ^ from->ip[i]) * UINT64_C(1099511628211);
 	h ^= h >> 32;
 	for (place = &shared->buckets[h % BUCKETS]; *place != NULL; place = &(*place)->next)
 		if ((*place)->from.family == from->family &&

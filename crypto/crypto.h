@@ -16,11 +16,12 @@ struct tls_ssl;
 struct tls_ctx;
 struct tls_cert;
 
+struct tls_cache;
+struct tls_config;
 struct tls_domain;
 struct tls_domain_use;
 struct tls_report;
 struct tls_section;
-struct tls_store;
 
 /* ---- the library as a whole */
 
@@ -188,5 +189,36 @@ enum tls_step tls_io_handshake(struct tls_ssl *ssl);
 enum tls_step tls_io_read(struct tls_ssl *ssl, void *to, size_t room, size_t *got);
 enum tls_step tls_io_write(struct tls_ssl *ssl, const void *from, size_t size, size_t *taken);
 enum tls_step tls_io_shutdown(struct tls_ssl *ssl);
+
+/* ---- what is loaded from files: crypto/openssl/{key,chain,trust}.c; a struct tls_cache owns all three */
+
+/* A private key. Each process signs with a copy of its own when the key is of a kind that needs one (RSA). */
+struct tls_key;
+
+/* A certificate, and the chain that is sent with it. */
+struct tls_chain;
+
+/* Trust anchors and revocation lists. */
+struct tls_trust;
+
+/* The certificate itself, still CHAIN's. */
+struct tls_cert *tls_chain_certificate(const struct tls_chain *chain);
+
+/* ---- what is checked when a configuration is loaded: crypto/openssl/{chain_check,purpose}.c */
+
+/*
+ * Warns of chains with holes, with certificates that do not belong there and with the same one twice, and of trust
+ * anchors and revocation lists that do not work, each once. DOMAINS are made from the first COUNT sections of CFG, in
+ * their order. Shared scope, one process at a time.
+ */
+void tls_chains_check(const struct tls_domain *domains, int count, const struct tls_config *cfg,
+                      struct tls_report *r);
+
+/*
+ * Warns when X, the certificate NUMBER (0 or 1) of SECTION, is one that peers refuse in its role: because of its key
+ * usages, its kind of key, or because it must be stapled. Shared scope; leaves the library's error queue as it is.
+ */
+void tls_purpose_check(const struct tls_section *section, int number, struct tls_cert *x,
+                       struct tls_report *r);
 
 #endif

@@ -27,7 +27,7 @@
 #include "settings/report.h"
 #include "settings/table.h"
 #include "tls_config.h"
-#include "material/stamp.h"
+#include "material/files.h"
 
 /* ---- who */
 
@@ -211,7 +211,7 @@ static void add_folder(struct targets *all, const char *folder, const struct tls
 	bool is_crl;
 
 	add_target(all, folder, from);
-	while (dir != NULL && tls_folder_next(dir, folder, file, sizeof(file), &is_crl))
+	while (dir != NULL && tls_files_next_hashed(dir, folder, file, sizeof(file), &is_crl))
 		add_target(all, file, from);
 	if (dir != NULL)
 		closedir(dir);

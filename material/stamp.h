@@ -6,8 +6,6 @@
 #ifndef TLS_MATERIAL_STAMP_H
 #define TLS_MATERIAL_STAMP_H
 
-#include <dirent.h>
-
 #include "tls.h"
 
 /* What changes when a file is written or replaced, or a folder or a file in it. */
@@ -23,11 +21,5 @@ struct tls_stamp tls_stamp_take(const char *file, const char *folder, const char
 
 /* H with STAMP in it. */
 uint64_t tls_stamp_mix(uint64_t h, const struct tls_stamp *stamp);
-
-/*
- * The next file of DIR with a name that "openssl rehash" gives, as a path in OUT, SIZE bytes. Returns false at the
- * end.
- */
-bool tls_folder_next(DIR *dir, const char *folder, char *out, size_t size, bool *is_crl);
 
 #endif

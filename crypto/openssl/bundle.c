@@ -20,33 +20,15 @@
 #include "crypto/openssl/compat.h"
 #include "tls_init.h"
 #include "material/place.h"
-#include "material/store.h"
+#include "material/cache.h"
 
 static const char *const certificate_labels[] = {PEM_STRING_X509, PEM_STRING_X509_TRUSTED,
                                                  PEM_STRING_X509_OLD, NULL};
 static const char *const crl_labels[] = {PEM_STRING_X509_CRL, NULL};
 
-/* ---- what is said of a file */
-
-void tls_place_say(const struct tls_place *at, enum tls_severity severity, int line, const char *format, ...)
+void tls_bundle_refused(const struct tls_place *at, int line, const char *what)
 {
-	char number[16] = "", *words;
-	va_list args;
-
-	va_start(args, format);
-	if (vasprintf(&words, format, args) < 0)
-		words = NULL;
-	va_end(args);
-	if (line > 0)
-		snprintf(number, sizeof(number), ":%d", line);
-	tls_report_add(at->report, severity, at->from->file, at->from->line, at->from->setting, "%s%s: %s",
-	               at->path, number, words != NULL ? words : "no memory to say what is wrong with it");
-	free(words);
-}
-
-void tls_place_refused(const struct tls_place *at, int line, const char *what)
-{
-	bool no_memory = tls_store_memory_short() ||
+	bool no_memory = tls_cache_memory_short() ||
 	                 ERR_GET_REASON(ERR_peek_last_error()) == ERR_R_MALLOC_FAILURE;
 	char reason[256];
 
@@ -113,8 +95,8 @@ static bool next_entry(struct tls_bundle *b, const char *const *labels, struct t
 	while (!b->failed && tls_pem_next(&b->pem, e)) {
 		bool wanted = is_wanted(e, labels);
 
-		if (e->state == TLS_PEM_NO_BEGIN && b->unread == 0)
-			b->unread = e->line;
+		if (e->state == TLS_PEM_NO_BEGIN && b->skipped == 0)
+			b->skipped = e->line;
 		if (e->state != TLS_PEM_NO_BEGIN && b->other.label == NULL && !wanted)
 			b->other = *e;
 		if (wanted || e->state == TLS_PEM_GLUED)
@@ -143,7 +125,7 @@ static void *parse(struct tls_bundle *b, const struct tls_pem_entry *e, void *(*
 	char *whole = e->state != TLS_PEM_GOOD ? with_end(e) : NULL;
 	const char *text = whole != NULL ? whole : e->text;
 	BIO *bio = BIO_new_mem_buf(text, whole != NULL ? (int)strlen(whole) : (int)e->size);
-	void *object = bio != NULL && !tls_store_memory_short() ? read(bio) : NULL;
+	void *object = bio != NULL && !tls_cache_memory_short() ? read(bio) : NULL;
 	char what[64];
 
 	BIO_free(bio);
@@ -153,7 +135,7 @@ static void *parse(struct tls_bundle *b, const struct tls_pem_entry *e, void *(*
 		return object;
 	}
 	snprintf(what, sizeof(what), "entry %d is not a good %s", e->number, name);
-	tls_place_refused(&b->at, e->line, what);
+	tls_bundle_refused(&b->at, e->line, what);
 	b->failed = true;
 	return NULL;
 }
@@ -207,10 +189,10 @@ X509_CRL *tls_bundle_crl(struct tls_bundle *b)
 	return next_entry(b, crl_labels, &e) ? parse(b, &e, read_crl, "CRL") : NULL;
 }
 
-static void say_unread(const struct tls_bundle *b, enum tls_severity severity)
+static void say_skipped(const struct tls_bundle *b, enum tls_severity severity)
 {
 	tls_place_say(
-		&b->at, severity, b->unread,
+		&b->at, severity, b->skipped,
 		"this line is passed over, and the entry that it begins with it: a BEGIN line has five hyphens at "
 		"each end, and nothing before or behind them, not even blanks");
 }
@@ -220,8 +202,8 @@ static void say_none(const struct tls_bundle *b, const char *name)
 {
 	const char *other = tls_pem_other_form(b->data, b->size);
 
-	if (b->unread > 0)
-		say_unread(b, TLS_ERROR);
+	if (b->skipped > 0)
+		say_skipped(b, TLS_ERROR);
 	else if (other != NULL)
 		tls_place_say(&b->at, TLS_ERROR, 0, "no %s in PEM form in it: %s", name, other);
 	else if (b->other.label != NULL)
@@ -239,7 +221,7 @@ int tls_bundle_end(const struct tls_bundle *b, const char *name)
 		say_none(b, name);
 		return -1;
 	}
-	if (b->unread > 0)
-		say_unread(b, TLS_WARNING);
+	if (b->skipped > 0)
+		say_skipped(b, TLS_WARNING);
 	return 0;
 }

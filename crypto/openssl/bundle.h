@@ -14,16 +14,16 @@ struct X509_crl_st;
 struct x509_st;
 
 /* An error: WHAT, and what OpenSSL's queue says, which is emptied; or that there is no shared memory for it. */
-void tls_place_refused(const struct tls_place *at, int line, const char *what);
+void tls_bundle_refused(const struct tls_place *at, int line, const char *what);
 
-/* Others than crypto/openssl/bundle.c look at LINE and UNREAD only. */
+/* Others than crypto/openssl/bundle.c look at LINE and SKIPPED only. */
 struct tls_bundle {
 	struct tls_place at;
 	struct tls_pem pem;
 	const char *data;
 	size_t size;
 	int line;                   /* of the last object's BEGIN */
-	int unread;                 /* the first line that was meant as a BEGIN; 0: none */
+	int skipped;                /* the first line that was meant as a BEGIN; 0: none */
 	int count;                  /* objects given */
 	bool failed;                /* reported */
 	struct tls_pem_entry other; /* the first of another kind */

@@ -1,571 +1,206 @@
 /*
- * crypto/openssl/chain.c - whether the chains of a configuration hold together
+ * crypto/openssl/chain.c - certificates from files, each with the chain that is sent with it
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
- *
- * A server that shows its certificate without the intermediate ones works with the browsers and phones that have
- * met those elsewhere, and with nobody else. What is missing cannot be proven from one file: a private
- * authority's certificate directly below its root is right alone. So nothing is said of a chain unless the
- * certificate itself tells where its issuer's is published (RFC 5280 section 4.2.2.1), or the issuer is an
- * intermediate elsewhere in the configuration.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* asprintf() */
-#endif
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <openssl/x509v3.h>
 
 #include "crypto/openssl/chain.h"
+#include "tls_mem.h"
 #include "settings/report.h"
 #include "tls_config.h"
-#include "tls_domain_types.h"
-#include "crypto/openssl/compat.h"
-#include "tls_init.h"
+#include "material/files.h"
 #include "material/place.h"
-#include "material/store.h"
+#include "material/cache.h"
+#include "crypto/openssl/types.h"
+#include "tls_init.h"
+#include "crypto/openssl/bundle.h"
 #include "crypto/openssl/anchors.h"
+#include "crypto/openssl/key.h"
 
-#define NAME_SIZE  256
-#define BESIDE_MAX (1024 * 1024) /* bytes of a file with a chain */
-#define STEPS_MAX  20            /* from a certificate to its root */
+#define WARN_DAYS 14
 
-/* What has been done with a chain or a trust store. */
-enum mark { NOTED, CHECKED, EXPLAINED, TOLD, NO_TRUST, MARKS };
-static const char marks[MARKS];
-
-/* Something and its mark; or a chain, and what it is completed from. */
-struct pair {
-	const void *a, *b;
+struct tls_chain {
+	struct tls_cache_item item;
+	struct tls_chain_file file;
 };
 
-/* A certificate that is somewhere in the configuration. */
-struct known {
-	unsigned long subject; /* the hash of its name */
-	X509 *x;
-	const char *path; /* NULL: among the trust anchors */
-	int line;
-};
+/* ---- loading */
 
-/* All of a configuration, in private memory. */
-struct audit {
-	const struct tls_domain *domains;
-	int count;
-	struct tls_report *report;
-	struct pair *seen; /* a table of SEEN_SIZE, a power of two; free places are NULL */
-	size_t seen_size;
-	struct known *known; /* by hash; NULL: nobody has asked yet */
-	size_t known_count, known_room;
-};
-
-/* One chain, as one section uses it. */
-struct use {
-	struct audit *audit;
-	const struct tls_chain_file *file;
-	const struct tls_trust *trust;
-	struct tls_place at;
-	bool *related; /* by place in the file: whether it leads from the first certificate to a root */
-	int count;
-	bool said; /* something that explains what is missing, too */
-};
-
-/* ---- what has been seen */
-
-/* The place of (A, B), free when it is not there. */
-static struct pair *place_of(struct audit *audit, const void *a, const void *b)
+/* Notes that the certificate NUMBER, from 0, begins in LINE. Returns 0, -1 without memory. */
+static int note_line(struct tls_chain_file *file, int number, int line)
 {
-	size_t i = ((uintptr_t)a / 16 * 31 + (uintptr_t)b) * 2654435761u;
-	struct pair *p;
+	if (number % 16 == 0) {
+		int *lines = tls_shared_alloc((size_t)(number + 16) * sizeof(*lines));
 
-	do
-		p = &audit->seen[i++ & (audit->seen_size - 1)];
-	while (p->a != NULL && (p->a != a || p->b != b));
-	return p;
-}
-
-/* Whether (A, B) is new; it is not the next time. */
-static bool is_new(struct audit *audit, const void *a, const void *b)
-{
-	struct pair *p = place_of(audit, a, b);
-
-	if (p->a != NULL)
-		return false;
-	*p = (struct pair){a, b};
-	return true;
-}
-
-static unsigned long hash_of(const X509_NAME *name)
-{
-	return X509_NAME_hash_ex(name, tls_init_libctx(), NULL, NULL);
-}
-
-static void note_known(struct audit *audit, X509 *x, const char *path, int line)
-{
-	if (audit->known_count == audit->known_room) {
-		size_t room = audit->known_room > 0 ? 2 * audit->known_room : 64;
-		struct known *known = realloc(audit->known, room * sizeof(*known));
-
-		if (known == NULL)
-			return;
-		audit->known = known;
-		audit->known_room = room;
-	}
-	audit->known[audit->known_count++] = (struct known){hash_of(X509_get_subject_name(x)), x, path, line};
-}
-
-static void note_anchors(struct audit *audit, const struct tls_trust *trust)
-{
-	X509_STORE *store = tls_trust_anchors(trust);
-	STACK_OF(X509_OBJECT) *objects;
-
-	if (X509_STORE_lock(store) != 1)
-		return;
-	objects = X509_STORE_get0_objects(store);
-	for (int i = 0; i < sk_X509_OBJECT_num(objects); i++) {
-		X509 *x = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
-
-		if (x != NULL)
-			note_known(audit, x, NULL, 0);
-	}
-	X509_STORE_unlock(store);
-}
-
-static void note_others(struct audit *audit, const struct tls_chain_file *file)
-{
-	for (int i = 0; i < sk_X509_num(file->others); i++)
-		note_known(audit, sk_X509_value(file->others, i), file->path, file->lines[i + 1]);
-}
-
-static int by_subject(const void *a, const void *b)
-{
-	const struct known *x = a, *y = b;
-
-	return (x->subject > y->subject) - (x->subject < y->subject);
-}
-
-/* Finds all authorities of the configuration, once. */
-static void find_known(struct audit *audit)
-{
-	if (!is_new(audit, marks, &marks[NOTED]))
-		return;
-	for (int i = 0; i < audit->count; i++) {
-		const struct tls_domain *d = &audit->domains[i];
-
-		if (d->trust != NULL && is_new(audit, d->trust, &marks[NOTED]))
-			note_anchors(audit, d->trust);
-		for (int n = 0; n < 2; n++)
-			if (d->chains[n] != NULL && is_new(audit, d->chains[n], &marks[NOTED]))
-				note_others(audit, tls_chain_file(d->chains[n]));
-	}
-	if (audit->known_count > 0)
-		qsort(audit->known, audit->known_count, sizeof(*audit->known), by_subject);
-}
-
-/* An issuer of X that is somewhere in the configuration, a root if there is one; NULL: none. */
-static const struct known *issuer_elsewhere(struct audit *audit, X509 *x)
-{
-	unsigned long subject = hash_of(X509_get_issuer_name(x));
-	const struct known *found = NULL;
-	size_t low = 0, high;
-
-	find_known(audit);
-	high = audit->known_count;
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (audit->known[middle].subject < subject)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	for (; low < audit->known_count && audit->known[low].subject == subject; low++) {
-		const struct known *k = &audit->known[low];
-
-		if (X509_check_issued(k->x, x) != X509_V_OK)
-			continue;
-		if (X509_self_signed(k->x, 0) == 1)
-			return k;
-		found = found == NULL || found->path == NULL ? k : found;
-	}
-	return found;
-}
-
-/* The issuer of X that TRUST has, a root if there is one, counted for the caller; NULL: none. */
-static X509 *issuer_in(const struct tls_trust *trust, X509 *x)
-{
-	X509_STORE_CTX *ctx = trust != NULL ? X509_STORE_CTX_new_ex(tls_init_libctx(), NULL) : NULL;
-	STACK_OF(X509) *all = NULL;
-	X509 *found = NULL;
-
-	if (ctx != NULL && X509_STORE_CTX_init(ctx, tls_trust_anchors(trust), x, NULL) == 1)
-		all = X509_STORE_CTX_get1_certs(ctx, X509_get_issuer_name(x));
-	for (int i = 0; i < sk_X509_num(all); i++) {
-		X509 *one = sk_X509_value(all, i);
-
-		if (X509_check_issued(one, x) == X509_V_OK && (found == NULL || X509_self_signed(one, 0) == 1))
-			found = one;
-	}
-	if (found != NULL && X509_up_ref(found) != 1)
-		found = NULL;
-	sk_X509_pop_free(all, X509_free);
-	X509_STORE_CTX_free(ctx);
-	return found;
-}
-
-/* ---- one file */
-
-static X509 *certificate_at(const struct use *u, int i)
-{
-	return i == 0 ? u->file->leaf : sk_X509_value(u->file->others, i - 1);
-}
-
-static const char *subject_at(const struct use *u, int i, char out[NAME_SIZE])
-{
-	return tls_anchors_name(X509_get_subject_name(certificate_at(u, i)), out, NAME_SIZE);
-}
-
-static bool signed_by(const struct use *u, int i, int issuer)
-{
-	return i != issuer && X509_check_issued(certificate_at(u, issuer), certificate_at(u, i)) == X509_V_OK;
-}
-
-/* The place of the same certificate before I, -1: there is none. */
-static int twin_of(const struct use *u, int i)
-{
-	for (int n = 0; n < i; n++)
-		if (X509_cmp(certificate_at(u, n), certificate_at(u, i)) == 0)
-			return n;
-	return -1;
-}
-
-/* The first of the BEFORE certificates that is related and has been signed by I; -1: none. */
-static int signs(const struct use *u, int i, int before)
-{
-	for (int n = 0; n < before; n++)
-		if (u->related[n] && signed_by(u, n, i))
-			return n;
-	return -1;
-}
-
-/* Marks what leads upwards from the first certificate, in whatever order. */
-static void find_related(struct use *u)
-{
-	bool found = true;
-
-	u->related[0] = true;
-	while (found) {
-		found = false;
-		for (int i = 1; i < u->count; i++)
-			if (!u->related[i] && signs(u, i, u->count) >= 0)
-				u->related[i] = found = true;
-	}
-}
-
-/* The last certificate, from the first one upwards, whose issuer is not in the file; -1: the root is in it. */
-static int top_of(const struct use *u)
-{
-	int top = -1;
-
-	for (int i = 0; i < u->count; i++) {
-		bool has_issuer = false;
-
-		if (!u->related[i])
-			continue;
-		if (X509_self_signed(certificate_at(u, i), 0) == 1)
+		if (lines == NULL)
 			return -1;
-		for (int n = 0; n < u->count; n++)
-			has_issuer = has_issuer ||
-			             (signed_by(u, i, n) && X509_cmp(certificate_at(u, i), certificate_at(u, n)) != 0);
-		top = has_issuer ? top : i;
+		if (number > 0)
+			memcpy(lines, file->lines, (size_t)number * sizeof(*lines));
+		tls_shared_free(file->lines);
+		file->lines = lines;
 	}
-	return top;
+	file->lines[number] = line;
+	return 0;
 }
 
-static void say_twin(struct use *u, int i, int first)
+/* Reads the leaf and then the rest from B. Returns 0, or -1 (B knows why, or memory is short). */
+static int parse_chain(struct tls_bundle *b, struct tls_chain_file *file)
 {
-	char subject[NAME_SIZE];
+	X509 *x;
 
-	tls_place_say(&u->at, TLS_WARNING, u->file->lines[i],
-	              "\"%s\" is in this file twice, first in line %d, and is sent twice; remove one",
-	              subject_at(u, i, subject), u->file->lines[first]);
-}
-
-static void say_stranger(struct use *u, int i, int more)
-{
-	char subject[NAME_SIZE], issuer[NAME_SIZE], others[64] = "", remedy[NAME_SIZE + 64] = "";
-	int top = top_of(u);
-
-	if (more > 0)
-		snprintf(others, sizeof(others), ", nor did %d more of them", more);
-	if (top >= 0)
-		snprintf(remedy, sizeof(remedy),
-		         "; what belongs there is the certificate of \"%s\", unless that is a root",
-		         tls_anchors_name(X509_get_issuer_name(certificate_at(u, top)), issuer, sizeof(issuer)));
-	tls_place_say(&u->at, TLS_WARNING, u->file->lines[i],
-	              "\"%s\" did not sign the certificates of this chain%s: peers cannot use it; remove it%s",
-	              subject_at(u, i, subject), others, remedy);
-	u->said = true;
-}
-
-static void say_order(struct use *u, int i)
-{
-	char subject[NAME_SIZE];
-	int n = signs(u, i, u->count);
-
-	tls_place_say(
-		&u->at, TLS_WARNING, u->file->lines[i],
-		"\"%s\" stands before the certificate in line %d, which it has signed; strict peers refuse that: the "
-		"server's own is first, and each of the others behind what it has signed",
-		subject_at(u, i, subject), u->file->lines[n]);
-}
-
-/* What can be seen in the file alone. Of each kind the first is named. */
-static void check_file(struct use *u)
-{
-	int twin = 0, stranger = 0, strangers = 0, stray = 0;
-
-	for (int i = u->count - 1; i > 0; i--) {
-		if (twin_of(u, i) >= 0) {
-			twin = i;
-		} else if (!u->related[i]) {
-			stranger = i;
-			strangers++;
-		} else if (signs(u, i, i) < 0) {
-			stray = i;
+	file->leaf = tls_bundle_certificate(b);
+	file->others = sk_X509_new_null();
+	if (file->leaf == NULL || file->others == NULL || note_line(file, 0, b->line) != 0)
+		return -1;
+	while ((x = tls_bundle_certificate(b)) != NULL)
+		if (sk_X509_push(file->others, x) == 0) {
+			X509_free(x);
+			return -1;
+		} else if (note_line(file, sk_X509_num(file->others), b->line) != 0) {
+			return -1;
 		}
-	}
-	if (twin > 0)
-		say_twin(u, twin, twin_of(u, twin));
-	if (stranger > 0)
-		say_stranger(u, stranger, strangers - 1);
-	else if (stray > 0)
-		say_order(u, stray);
+	file->skipped = b->skipped > 0;
+	return 0;
 }
 
-/* ---- what is missing */
-
-/* The first address at which the issuer of X publishes its certificate. To be freed; NULL: none. */
-static char *published_at(const X509 *x)
+static int load(struct tls_cache_item *item, const struct tls_cache_source *source,
+                const struct tls_origin from[3], struct tls_report *r)
 {
-	AUTHORITY_INFO_ACCESS *access = X509_get_ext_d2i(x, NID_info_access, NULL, NULL);
-	char *url = NULL;
+	const struct tls_place at = {.path = source->file, .from = from, .report = r};
+	struct tls_chain_file *chain = &((struct tls_chain *)item)->file;
+	struct tls_bundle bundle;
+	struct tls_file f;
+	int result;
 
-	for (int i = 0; url == NULL && i < sk_ACCESS_DESCRIPTION_num(access); i++) {
-		const ACCESS_DESCRIPTION *one = sk_ACCESS_DESCRIPTION_value(access, i);
-		const ASN1_STRING *uri = one->location->d.uniformResourceIdentifier;
-
-		if (OBJ_obj2nid(one->method) != NID_ad_ca_issuers || one->location->type != GEN_URI)
-			continue;
-		if (asprintf(&url, "%.*s", ASN1_STRING_length(uri), (const char *)ASN1_STRING_get0_data(uri)) < 0)
-			url = NULL;
-	}
-	AUTHORITY_INFO_ACCESS_free(access);
-	return url;
+	if (tls_place_read(&at, &f) != 0)
+		return -1;
+	tls_bundle_open(&bundle, f.data, f.size, &at);
+	result = parse_chain(&bundle, chain);
+	chain->path = tls_shared_strdup(source->file);
+	if (tls_bundle_end(&bundle, "certificate") != 0)
+		result = -1;
+	else if (result != 0 || chain->path == NULL)
+		tls_bundle_refused(&at, 0, "not loaded");
+	tls_files_free(&f);
+	return chain->path != NULL ? result : -1;
 }
 
-/* PATH, where it is a regular file no larger than chains are; a pipe in its place keeps nobody waiting. NULL: not. */
-static BIO *open_beside(const char *path)
+static void warn_of_dates(const struct tls_cache_item *item, const struct tls_cache_source *source,
+                          const struct tls_origin *from, struct tls_report *r)
 {
-	int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	struct stat st;
-	FILE *file = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size <= BESIDE_MAX
-	                 ? fdopen(fd, "r")
-	                 : NULL;
-	BIO *bio = file != NULL ? BIO_new_fp(file, BIO_CLOSE) : NULL;
+	const struct tls_place at = {.path = source->file, .from = from, .report = r};
+	const X509 *x = ((const struct tls_chain *)item)->file.leaf;
+	int days = 0, seconds = 0;
 
-	if (bio == NULL && file != NULL)
-		fclose(file);
-	else if (bio == NULL && fd >= 0)
-		close(fd);
-	return bio;
+	if (X509_cmp_current_time(X509_get0_notBefore(x)) > 0)
+		tls_place_say(&at, TLS_WARNING, 0,
+		              "the certificate is not valid yet; peers will refuse it (is the clock right?)");
+	if (ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(x)) != 1)
+		return;
+	if (days < 0 || seconds < 0)
+		tls_place_say(&at, TLS_WARNING, 0,
+		              "the certificate has expired %d days ago; peers will refuse it, renew it and reload",
+		              -days);
+	else if (days < WARN_DAYS)
+		tls_place_say(&at, TLS_WARNING, 0, "the certificate expires in %d days; renew it and reload", days);
 }
 
-/* The next certificate of BIO, of the shared library context; NULL: none, or no memory. */
-static X509 *next_beside(BIO *bio)
+static void free_chain(struct tls_cache_item *item)
 {
-	X509 *x = X509_new_ex(tls_init_libctx(), NULL);
+	struct tls_chain_file *file = &((struct tls_chain *)item)->file;
 
-	if (x == NULL || PEM_read_bio_X509_AUX(bio, &x, NULL, NULL) != NULL)
-		return x;
-	X509_free(x);
-	return NULL;
+	X509_free(file->leaf);
+	sk_X509_pop_free(file->others, X509_free);
+	tls_shared_free(file->lines);
+	tls_shared_free(file->path);
 }
 
-/* Whether PATH is a file that begins with X and goes on. */
-static bool is_whole_chain(const char *path, const X509 *x)
+struct tls_chain *tls_chain_load(struct tls_cache *cache, const char *path, const struct tls_origin *from,
+                                 struct tls_report *r)
 {
-	BIO *bio = open_beside(path);
-	X509 *first = bio != NULL ? next_beside(bio) : NULL;
-	X509 *second = first != NULL ? next_beside(bio) : NULL;
-	bool whole = second != NULL && X509_cmp(first, x) == 0 && X509_cmp(second, x) != 0;
+	static const struct tls_cache_kind kind = {
+		.size = sizeof(struct tls_chain), .load = load, .review = warn_of_dates, .free = free_chain};
+	const struct tls_cache_source source = {.file = path};
 
-	X509_free(first);
-	X509_free(second);
-	BIO_free(bio);
-	return whole;
+	return (struct tls_chain *)tls_cache_get(cache, &kind, &source, from, r);
 }
+
+struct tls_cert *tls_chain_certificate(const struct tls_chain *chain)
+{
+	return (struct tls_cert *)chain->file.leaf;
+}
+
+const struct tls_chain_file *tls_chain_file(const struct tls_chain *chain)
+{
+	return &chain->file;
+}
+
+/* ---- together with its key */
 
 /*
- * The file beside that of U with the whole chain, as ACME clients name it: fullchain.pem beside cert.pem,
- * fullchain3.pem beside cert3.pem. To be freed; NULL: none.
+ * A certificate that is alone in its file is sent with the authorities above it, except the root, as far as CTX trusts
+ * them. OpenSSL would look for them in each handshake. Returns 0, -1 without memory.
  */
-static char *whole_chain_beside(const struct use *u)
+static int complete_chain(SSL_CTX *ctx)
 {
-	const char *slash = strrchr(u->file->path, '/'), *base = slash != NULL ? slash + 1 : u->file->path;
-	const char *ends[] = {strncmp(base, "cert", 4) == 0 ? base + 4 : ".pem", ".pem", ".cer"};
+	const int flags = SSL_BUILD_CHAIN_FLAG_NO_ROOT | SSL_BUILD_CHAIN_FLAG_IGNORE_ERROR;
+	long before = tls_mem_refused();
 
-	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
-		char *path;
-
-		if (asprintf(&path, "%.*sfullchain%s", (int)(base - u->file->path), u->file->path, ends[i]) < 0)
-			return NULL;
-		if (is_whole_chain(path, u->file->leaf))
-			return path;
-		free(path);
-	}
-	return NULL;
-}
-
-/* Says that the intermediate certificate above TOP is missing, which is in WHOLE, or at WHERE. */
-static void say_missing(struct use *u, int top, const char *whole, const struct known *where)
-{
-	char issuer[NAME_SIZE], *remedy = NULL;
-	int n;
-
-	if (whole != NULL)
-		n = asprintf(&remedy, "name %s in its place, which has it", whole);
-	else if (where->path != NULL)
-		n = asprintf(&remedy, "append that, which is in %s:%d", where->path, where->line);
-	else
-		n = asprintf(&remedy, "append that from the trusted ones");
-	tls_place_say(
-		&u->at, TLS_WARNING, u->file->lines[top],
-		"the intermediate certificate of its issuer, \"%s\", is missing behind it, and peers that do not have "
-		"that refuse this one; %s",
-		tls_anchors_name(X509_get_issuer_name(certificate_at(u, top)), issuer, sizeof(issuer)),
-		n >= 0 ? remedy : "append it");
-	u->said = true;
-	if (n >= 0)
-		free(remedy);
-}
-
-/* The same where only its address, URL, is known: authorities tell that of a root, too, and then all is well. */
-static void say_unknown(struct use *u, int top, const char *url)
-{
-	char issuer[NAME_SIZE];
-
-	tls_place_say(
-		&u->at, TLS_WARNING, u->file->lines[top],
-		"the certificate of its issuer, \"%s\", is not behind it: unless that is a root that peers trust, they "
-		"refuse this one; name the file with the whole chain (fullchain.pem of certbot), or append what is at %s",
-		tls_anchors_name(X509_get_issuer_name(certificate_at(u, top)), issuer, sizeof(issuer)), url);
-	u->said = true;
-}
-
-/* What is trusted completes a lone certificate when it is shown. Returns whether the issuer of X is there. */
-static bool is_completed(const struct use *u, X509 *x)
-{
-	X509 *issuer = issuer_in(u->trust, x);
-	bool found = issuer != NULL && (u->count == 1 || X509_self_signed(issuer, 0) == 1);
-
-	X509_free(issuer);
-	return found;
-}
-
-/* Only of the first certificate: an authority's may have a root of the same name, which peers have. */
-static void check_complete(struct use *u)
-{
-	int top = top_of(u);
-	X509 *x = top >= 0 ? certificate_at(u, top) : NULL;
-	const struct known *issuer;
-	char *url, *whole;
-
-	if (x == NULL || x != u->file->leaf || is_completed(u, x))
-		return;
-	issuer = issuer_elsewhere(u->audit, x);
-	if (issuer != NULL && X509_self_signed(issuer->x, 0) == 1)
-		return;
-	url = published_at(x);
-	whole = issuer != NULL || url != NULL ? whole_chain_beside(u) : NULL;
-	if (issuer != NULL || whole != NULL)
-		say_missing(u, top, whole, issuer);
-	else if (url != NULL)
-		say_unknown(u, top, url);
-	free(whole);
-	free(url);
-}
-
-/* ---- all files */
-
-/* Each chain once for what it is completed from; its file once; and one gap of it is enough. */
-static void check_chain(struct audit *audit, const struct tls_chain *chain, const struct tls_trust *trust,
-                        const struct tls_origin *from)
-{
-	struct use u = {.audit = audit, .file = tls_chain_file(chain), .trust = trust};
-
-	if (!is_new(audit, chain, trust != NULL ? (const void *)trust : &marks[NO_TRUST]))
-		return;
-	u.at = (struct tls_place){.path = u.file->path, .from = from, .report = audit->report};
-	u.count = 1 + sk_X509_num(u.file->others);
-	u.said = u.file->unread;
-	u.related = calloc((size_t)u.count, sizeof(*u.related));
-	if (u.related == NULL)
-		return;
-	find_related(&u);
-	if (is_new(audit, chain, &marks[CHECKED]))
-		check_file(&u);
-	if (!u.said && place_of(audit, chain, &marks[EXPLAINED])->a == NULL)
-		check_complete(&u);
-	if (u.said)
-		is_new(audit, chain, &marks[EXPLAINED]);
-	free(u.related);
-}
-
-static void check_domain(struct audit *audit, const struct tls_domain *d, const struct tls_section *s)
-{
-	static const char *const settings[] = {"certificate", "certificate2"};
-	const struct tls_origin from[] = {tls_section_origin(s, "ca_list"), tls_section_origin(s, "ca_path"),
-	                                  tls_section_origin(s, "crl")};
-
-	for (int n = 0; n < 2; n++) {
-		const struct tls_origin at = tls_section_origin(s, settings[n]);
-
-		if (d->chains[n] != NULL)
-			check_chain(audit, d->chains[n], d->trust, &at);
-	}
-	if (d->trust != NULL && d->verify_mode != SSL_VERIFY_NONE && !d->accept_any &&
-	    is_new(audit, d->trust, &marks[TOLD]))
-		tls_trust_say(d->trust, s->settings.crl, from, audit->report);
-}
-
-void tls_chains_check(const struct tls_domain *domains, int count, const struct tls_config *cfg,
-                      struct tls_report *r)
-{
-	struct audit audit = {.domains = domains, .count = count, .report = r, .seen_size = 64};
-	const struct tls_section *s = cfg->sections;
-
-	while (audit.seen_size < 32 * (size_t)count)
-		audit.seen_size *= 2;
-	audit.seen = calloc(audit.seen_size, sizeof(*audit.seen));
-	for (int i = 0; audit.seen != NULL && i < count && s != NULL; i++, s = s->next)
-		check_domain(&audit, &domains[i], s);
-	free(audit.seen);
-	free(audit.known);
+	SSL_CTX_build_cert_chain(ctx, flags);
 	ERR_clear_error();
+	return tls_mem_refused() == before ? 0 : -1;
 }
 
-/* ---- a key that does not fit */
-
-int tls_chain_owner(const struct tls_chain_file *file, EVP_PKEY *key)
+/* Which of the others in FILE, from 1, has this private key; 0: none. */
+static int owner_of(const struct tls_chain_file *file, EVP_PKEY *key)
 {
 	for (int i = 0; i < sk_X509_num(file->others); i++)
 		if (X509_check_private_key(sk_X509_value(file->others, i), key) == 1)
 			return i + 1;
-	ERR_clear_error();
 	return 0;
+}
+
+/* Says that KEY is not the leaf's, and which certificate of the file it belongs to, if any. */
+static void say_mismatch(const struct tls_chain_file *file, const struct tls_key *key,
+                         const struct tls_origin from[2], struct tls_report *r)
+{
+	const struct tls_place key_at = {.path = tls_key_path(key), .from = &from[1], .report = r};
+	const struct tls_place at = {.path = file->path, .from = &from[0], .report = r};
+	int owner = owner_of(file, tls_key_parsed(key));
+	char subject[256];
+
+	ERR_clear_error();
+	if (owner == 0) {
+		tls_place_say(&key_at, TLS_ERROR, 0, "private key does not match the certificate in %s", file->path);
+		return;
+	}
+	tls_anchors_name(X509_get_subject_name(sk_X509_value(file->others, owner - 1)), subject, sizeof(subject));
+	tls_place_say(&at, TLS_ERROR, file->lines[owner],
+	              "the private key belongs to this certificate, \"%s\", which is number %d in the file; the "
+	              "server's own must be first, and those of the authorities behind it",
+	              subject, owner + 1);
+}
+
+int tls_chain_use(SSL_CTX *ctx, struct tls_chain *chain, struct tls_key *key, const struct tls_origin from[2],
+                  struct tls_report *r)
+{
+	const struct tls_chain_file *file = &chain->file;
+	const struct tls_place at = {.path = file->path, .from = &from[0], .report = r};
+
+	if (X509_check_private_key(file->leaf, tls_key_parsed(key)) != 1) {
+		say_mismatch(file, key, from, r);
+		return -1;
+	}
+	if (SSL_CTX_use_cert_and_key(ctx, file->leaf, tls_key_parsed(key), file->others, 1) != 1) {
+		char reason[256];
+
+		tls_place_say(&at, TLS_ERROR, 0, "OpenSSL cannot use it: %s",
+		              tls_init_errors(reason, sizeof(reason)));
+		return -1;
+	}
+	if (sk_X509_num(file->others) > 0 || complete_chain(ctx) == 0)
+		return 0;
+	tls_place_say(&at, TLS_ERROR, 0, "no shared memory to use it");
+	return -1;
 }

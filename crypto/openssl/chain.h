@@ -1,5 +1,5 @@
 /*
- * crypto/openssl/chain.h - whether chains hold together
+ * crypto/openssl/chain.h - certificates from files, each with the chain that is sent with it
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  */
@@ -7,21 +7,36 @@
 #define TLS_CRYPTO_OPENSSL_CHAIN_H
 
 #include "tls.h"
+#include "tls_config.h"
+#include "crypto/crypto.h"
+#include "crypto/openssl/compat.h"
 
-struct evp_pkey_st;
-struct tls_chain_file;
-struct tls_config;
-struct tls_domain;
+struct tls_cache;
 struct tls_report;
 
-/*
- * Warns of chains with holes, strangers and twins, and of trust anchors that anchor nothing, each once. DOMAINS are
- * the first COUNT sections of CFG. Shared scope.
- */
-void tls_chains_check(const struct tls_domain *domains, int count, const struct tls_config *cfg,
-                      struct tls_report *r);
+/* What the file of a chain holds. */
+struct tls_chain_file {
+	char *path;
+	X509 *leaf;
+	STACK_OF(X509) *others;
+	int *lines;   /* of the leaf's BEGIN, then of those of the others */
+	bool skipped; /* something in it was skipped, and that is reported */
+};
 
-/* Which of the others in FILE, from 1, has this private key; 0: none. */
-int tls_chain_owner(const struct tls_chain_file *file, struct evp_pkey_st *key);
+/*
+ * The chain in the file PATH, which is set at FROM. Shared scope. CACHE owns it. NULL with the reason in R.
+ */
+struct tls_chain *tls_chain_load(struct tls_cache *cache, const char *path, const struct tls_origin *from,
+                                 struct tls_report *r);
+
+/*
+ * Gives CTX the pair of CHAIN and KEY; FROM has the origins of the certificate and of the key. Shared scope. Returns 0,
+ * or -1 when they do not match, OpenSSL finds them too weak, or memory is short (in R).
+ */
+int tls_chain_use(SSL_CTX *ctx, struct tls_chain *chain, struct tls_key *key, const struct tls_origin from[2],
+                  struct tls_report *r);
+
+/* Still the chain's. */
+const struct tls_chain_file *tls_chain_file(const struct tls_chain *chain);
 
 #endif

@@ -25,8 +25,11 @@
 #include "crypto/openssl/compat.h"
 #include "crypto/openssl/types.h"
 #include "tls_init.h"
-#include "material/store.h"
+#include "material/cache.h"
 #include "connection/keylog.h"
+#include "crypto/openssl/key.h"
+#include "crypto/openssl/chain.h"
+#include "crypto/openssl/trust.h"
 #include "crypto/openssl/ciphers.h"
 #include "crypto/openssl/compress.h"
 #include "crypto/openssl/policy.h"
@@ -39,7 +42,7 @@ static const struct tls_options *options;
 /* What one domain is built from, for messages and for what it shares with others. */
 struct builder {
 	const struct tls_section *section;
-	struct tls_store *store;
+	struct tls_cache *cache;
 	struct tls_report *r;
 };
 
@@ -117,17 +120,17 @@ static int load_pair(const struct builder *b, struct tls_domain *d, int number)
 	if (due && is_empty(p.certificate))
 		return 0;
 	if (due)
-		d->chains[number] = tls_store_chain(b->store, p.certificate, &from, b->r);
+		d->chains[number] = tls_chain_load(b->cache, p.certificate, &from, b->r);
 	if ((!due && p.key == NULL) || !key_is_due(b, &p, d->chains[number]))
 		return due && d->chains[number] == NULL ? -1 : 0;
-	d->keys[number] = tls_store_key(b->store, key, p.password, &key_from, b->r);
+	d->keys[number] = tls_key_load(b->cache, key, p.password, &key_from, b->r);
 	return (due && d->chains[number] == NULL) || d->keys[number] == NULL ? -1 : 0;
 }
 
 /* The kind of CHAIN's key: OpenSSL keeps one pair of each kind. EVP_PKEY_NONE without CHAIN. */
 static int kind_of(const struct tls_chain *chain)
 {
-	EVP_PKEY *key = chain != NULL ? X509_get0_pubkey(tls_chain_certificate(chain)) : NULL;
+	EVP_PKEY *key = chain != NULL ? X509_get0_pubkey(cert_of(tls_chain_certificate(chain))) : NULL;
 
 	ERR_clear_error();
 	return key != NULL ? EVP_PKEY_get_base_id(key) : EVP_PKEY_NONE;
@@ -136,7 +139,7 @@ static int kind_of(const struct tls_chain *chain)
 /* What people call that. */
 static const char *kind_name(const struct tls_chain *chain)
 {
-	const char *name = EVP_PKEY_get0_type_name(X509_get0_pubkey(tls_chain_certificate(chain)));
+	const char *name = EVP_PKEY_get0_type_name(X509_get0_pubkey(cert_of(tls_chain_certificate(chain))));
 
 	if (name == NULL)
 		return "one that OpenSSL has no name for";
@@ -235,7 +238,7 @@ static int load_trust(const struct builder *b, struct tls_domain *d)
 			d->name);
 	if (s->ca_list == NULL && s->ca_path == NULL && s->crl == NULL)
 		return 0;
-	d->trust = tls_store_trust(b->store, s->ca_list, s->ca_path, s->crl, from, b->r);
+	d->trust = tls_trust_load(b->cache, s->ca_list, s->ca_path, s->crl, from, b->r);
 	return d->trust != NULL ? 0 : -1;
 }
 
@@ -370,7 +373,7 @@ static int use_pairs(const struct builder *b, struct tls_domain *d)
 		struct tls_origin from[] = {origin(b, settings[i][0]), origin(b, settings[i][1])};
 
 		if (d->chains[i] == NULL || d->keys[i] == NULL ||
-		    tls_store_use_pair(ctx_of(d->ctx), d->chains[i], d->keys[i], from, b->r) == 0)
+		    tls_chain_use(ctx_of(d->ctx), d->chains[i], d->keys[i], from, b->r) == 0)
 			continue;
 		d->chains[i] = NULL; /* nothing else need be said of it */
 		failed = -1;
@@ -412,7 +415,7 @@ static int use_verification(const struct builder *b, struct tls_domain *d)
 	SSL_CTX_set_verify(ctx_of(d->ctx), d->verify_mode, d->accept_any ? tls_verify_accept : tls_verify_note);
 	SSL_CTX_set_verify_depth(ctx_of(d->ctx), d->verify_depth);
 	SSL_CTX_set_max_cert_list(ctx_of(d->ctx), longest_list(d));
-	if (d->trust == NULL || tls_store_use_trust(ctx_of(d->ctx), d->trust) == 0)
+	if (d->trust == NULL || tls_trust_use(ctx_of(d->ctx), d->trust) == 0)
 		return 0;
 	refused(b, "ca_list", "the list of authorities", "");
 	return -1;
@@ -560,10 +563,10 @@ static int fill_context(const struct builder *b, struct tls_domain *d)
 	return failed;
 }
 
-int tls_context_make(struct tls_domain *d, const struct tls_section *section, struct tls_store *store,
+int tls_context_make(struct tls_domain *d, const struct tls_section *section, struct tls_cache *cache,
                      const struct tls_domain *before, struct tls_report *r)
 {
-	struct builder b = {.section = section, .store = store, .r = r};
+	struct builder b = {.section = section, .cache = cache, .r = r};
 	int failed = 0;
 
 	set_verification(d, &section->settings);

@@ -21,7 +21,6 @@
 #include "tls_domain_types.h"
 #include "crypto/openssl/compat.h"
 #include "crypto/openssl/types.h"
-#include "material/store.h"
 #include "crypto/openssl/compress.h"
 
 #define PROFILE "security_profile = rfc9325"
@@ -183,7 +182,7 @@ static void check_groups(const struct check *c)
 static void check_pair(const struct check *c, int number)
 {
 	const char *setting = number == 0 ? "certificate" : "certificate2";
-	X509 *x = c->d->chains[number] != NULL ? tls_chain_certificate(c->d->chains[number]) : NULL;
+	X509 *x = c->d->chains[number] != NULL ? cert_of(tls_chain_certificate(c->d->chains[number])) : NULL;
 	const EVP_PKEY *key = x != NULL ? X509_get0_pubkey(x) : NULL;
 	int digest, bits;
 

@@ -11,12 +11,12 @@
 #endif
 #include <string.h>
 
-#include "crypto/openssl/purpose.h"
+#include "crypto/crypto.h"
 #include "tls.h"
 #include "settings/report.h"
 #include "settings/table.h"
 #include "tls_config.h"
-#include "crypto/openssl/compat.h"
+#include "crypto/openssl/types.h"
 
 /* What a role asks of its own certificate. */
 static const struct purpose {
@@ -109,11 +109,12 @@ static bool must_staple(const X509 *x)
 	return found;
 }
 
-void tls_purpose_check(const struct tls_section *section, int number, X509 *x, struct tls_report *r)
+void tls_purpose_check(const struct tls_section *section, int number, struct tls_cert *x,
+                       struct tls_report *r)
 {
 	const struct tls_settings *settings = &section->settings;
 	struct subject s = {
-		.x = x,
+		.x = cert_of(x),
 		.section = section,
 		.from = tls_section_origin(section, number == 0 ? "certificate" : "certificate2"),
 		.path = number == 0 ? settings->certificate : settings->certificate2,
@@ -125,7 +126,7 @@ void tls_purpose_check(const struct tls_section *section, int number, X509 *x, s
 	ERR_set_mark();
 	check_usage(&s);
 	check_key(&s);
-	if (section->role == TLS_SERVER && must_staple(x))
+	if (section->role == TLS_SERVER && must_staple(s.x))
 		warn(
 			&s,
 			"%s: this certificate asks for an OCSP response with it (must-staple, RFC 7633), and none is sent: "
