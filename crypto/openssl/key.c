@@ -90,7 +90,7 @@ static int load(struct tls_cache_item *item, const struct tls_cache_source *sour
 	struct tls_file f;
 
 	if (in_hardware(source->file)) {
-		tls_place_say(&at, TLS_ERROR, 0, "keys in hardware are not supported; name a file");
+		tls_place_say(&at, TLS_ERROR, 0, "keys in hardware are not served; name a file");
 		return -1;
 	}
 	if (tls_place_read(&at, &f) != 0)

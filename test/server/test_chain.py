@@ -188,7 +188,7 @@ CHAINS = {
     "intermediate first": ("middle leaf", [["error", "{f}:{1}: the private key belongs to this certificate", "public.example.test",
                                             "number 2", "must be first"]]),
     "root and intermediate first": ("root middle leaf", [["error", "{f}:{2}: the private key belongs", "number 3"]]),
-    "key of another": ("other root", [["error", "is not that of the certificate in {f}"]]),
+    "key of another": ("other root", [["error", "private key does not match the certificate in {f}"]]),
 }
 
 

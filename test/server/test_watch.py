@@ -167,7 +167,7 @@ def test_key_before_its_certificate(watched, certs):
     since = len(watched.host.log())
     watched.put("key", certs.server_rsa.key)
     watched.bad(since)
-    assert "not that of the certificate" in watched.host.log()[since:]
+    assert "private key does not match the certificate" in watched.host.log()[since:]
     assert watched.serials() == {certs.server_ec.x509.serial_number}
     watched.put("cert", certs.server_rsa.cert)
     watched.serves(certs.server_rsa)
