@@ -15,7 +15,7 @@
 #include "settings/report.h"
 #include "tls_config.h"
 #include "crypto/openssl/compat.h"
-#include "tls_init.h"
+#include "crypto/openssl/library.h"
 #include "material/place.h"
 
 #define SAID_MAX  5 /* entries of a set */
@@ -142,7 +142,7 @@ static bool spread(struct tls_anchors *s)
 
 static unsigned long hash_of(const X509_NAME *name)
 {
-	return X509_NAME_hash_ex(name, tls_init_libctx(), NULL, NULL);
+	return X509_NAME_hash_ex(name, tls_library_context(), NULL, NULL);
 }
 
 /* Marks the good ones of S. Returns whether all are. */

@@ -17,8 +17,8 @@
 #include "tls_mem.h"
 #include "settings/report.h"
 #include "material/pem.h"
-#include "crypto/openssl/compat.h"
-#include "tls_init.h"
+#include "crypto/openssl/types.h"
+#include "crypto/openssl/library.h"
 #include "material/place.h"
 #include "material/cache.h"
 
@@ -32,7 +32,7 @@ void tls_bundle_refused(const struct tls_place *at, int line, const char *what)
 	                 ERR_GET_REASON(ERR_peek_last_error()) == ERR_R_MALLOC_FAILURE;
 	char reason[256];
 
-	tls_init_errors(reason, sizeof(reason));
+	tls_crypto_errors(reason, sizeof(reason));
 	if (no_memory)
 		tls_place_say(at, TLS_ERROR, 0,
 		              "no shared memory to load it, %zu KB are left; give the host more with -m",
@@ -153,7 +153,7 @@ static void read_extensions(X509 *x)
 
 static void *read_certificate(BIO *bio)
 {
-	X509 *x = X509_new_ex(tls_init_libctx(), NULL);
+	X509 *x = X509_new_ex(tls_library_context(), NULL);
 
 	if (x != NULL && PEM_read_bio_X509_AUX(bio, &x, NULL, NULL) == NULL) {
 		X509_free(x);
@@ -166,7 +166,7 @@ static void *read_certificate(BIO *bio)
 
 static void *read_crl(BIO *bio)
 {
-	X509_CRL *crl = X509_CRL_new_ex(tls_init_libctx(), NULL);
+	X509_CRL *crl = X509_CRL_new_ex(tls_library_context(), NULL);
 
 	if (crl != NULL && PEM_read_bio_X509_CRL(bio, &crl, NULL, NULL) == NULL) {
 		X509_CRL_free(crl);

@@ -13,7 +13,7 @@
 #include "material/place.h"
 #include "material/cache.h"
 #include "crypto/openssl/types.h"
-#include "tls_init.h"
+#include "crypto/openssl/library.h"
 #include "crypto/openssl/bundle.h"
 #include "crypto/openssl/anchors.h"
 #include "crypto/openssl/key.h"
@@ -196,7 +196,7 @@ int tls_chain_use(SSL_CTX *ctx, struct tls_chain *chain, struct tls_key *key, co
 		char reason[256];
 
 		tls_place_say(&at, TLS_ERROR, 0, "OpenSSL cannot use it: %s",
-		              tls_init_errors(reason, sizeof(reason)));
+		              tls_crypto_errors(reason, sizeof(reason)));
 		return -1;
 	}
 	if (sk_X509_num(file->others) > 0 || complete_chain(ctx) == 0)

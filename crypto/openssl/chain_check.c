@@ -23,7 +23,7 @@
 #include "tls_config.h"
 #include "tls_domain_types.h"
 #include "crypto/openssl/compat.h"
-#include "tls_init.h"
+#include "crypto/openssl/library.h"
 #include "material/place.h"
 #include "material/files.h"
 #include "crypto/openssl/anchors.h"
@@ -99,7 +99,7 @@ static bool is_new(struct audit *audit, const void *a, const void *b)
 
 static unsigned long hash_of(const X509_NAME *name)
 {
-	return X509_NAME_hash_ex(name, tls_init_libctx(), NULL, NULL);
+	return X509_NAME_hash_ex(name, tls_library_context(), NULL, NULL);
 }
 
 static void note_known(struct audit *audit, X509 *x, const char *path, int line)
@@ -196,7 +196,7 @@ static const struct known *issuer_elsewhere(struct audit *audit, X509 *x)
 /* The issuer of X that TRUST has, a root if there is one, counted for the caller; NULL: none. */
 static X509 *issuer_in(const struct tls_trust *trust, X509 *x)
 {
-	X509_STORE_CTX *ctx = trust != NULL ? X509_STORE_CTX_new_ex(tls_init_libctx(), NULL) : NULL;
+	X509_STORE_CTX *ctx = trust != NULL ? X509_STORE_CTX_new_ex(tls_library_context(), NULL) : NULL;
 	STACK_OF(X509) *all = NULL;
 	X509 *found = NULL;
 
@@ -369,7 +369,7 @@ static char *published_at(const X509 *x)
 /* The next certificate of BIO, of the shared library context; NULL: none, or no memory. */
 static X509 *next_beside(BIO *bio)
 {
-	X509 *x = X509_new_ex(tls_init_libctx(), NULL);
+	X509 *x = X509_new_ex(tls_library_context(), NULL);
 
 	if (x == NULL || PEM_read_bio_X509_AUX(bio, &x, NULL, NULL) != NULL)
 		return x;

@@ -16,7 +16,7 @@
 #include "tls_mem.h"
 #include "settings/report.h"
 #include "crypto/openssl/compat.h"
-#include "tls_init.h"
+#include "crypto/openssl/library.h"
 #include "material/place.h"
 #include "crypto/openssl/lifetime.h"
 
@@ -147,7 +147,7 @@ static X509 *issued_by(X509 *authority)
 
 static void verify(X509_STORE *lists, X509 *peer, STACK_OF(X509) *trusted, struct finding *f)
 {
-	X509_STORE_CTX *store = X509_STORE_CTX_new_ex(tls_init_libctx(), NULL);
+	X509_STORE_CTX *store = X509_STORE_CTX_new_ex(tls_library_context(), NULL);
 
 	if (store != NULL && X509_STORE_CTX_init(store, lists, peer, NULL) == 1) {
 		X509_STORE_CTX_set0_trusted_stack(store, trusted);

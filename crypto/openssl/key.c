@@ -22,7 +22,7 @@
 #include "material/files.h"
 #include "material/place.h"
 #include "material/cache.h"
-#include "tls_init.h"
+#include "crypto/openssl/library.h"
 #include "crypto/openssl/bundle.h"
 
 struct tls_key {
@@ -54,7 +54,7 @@ static EVP_PKEY *parse_key(const struct tls_file *f, const char *password)
 
 	if (bio != NULL)
 		key = PEM_read_bio_PrivateKey_ex(bio, NULL, give_password, (void *)(uintptr_t)password,
-		                                 tls_init_libctx(), NULL);
+		                                 tls_library_context(), NULL);
 	BIO_free(bio);
 	return key;
 }

@@ -5,7 +5,7 @@
  */
 #include "crypto/openssl/types.h"
 #include "heap/heap.h"
-#include "material/store.h"
+#include "crypto/openssl/key.h"
 #include "tls_domain_types.h"
 #include "crypto/openssl/memory.h"
 #include "crypto/openssl/ssl.h"
