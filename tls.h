@@ -24,10 +24,11 @@
  *   crypto/openssl/chain crypto/openssl/trust crypto/openssl/chain_check
  *   crypto/openssl/purpose crypto/openssl/ciphers crypto/openssl/compress crypto/openssl/policy
  *   crypto/openssl/session crypto/openssl/verify crypto/openssl/context
+ *   crypto/openssl/facts crypto/openssl/failure crypto/openssl/describe crypto/openssl/peer
  *   tls_domain tls_reload
  *   connection/queue connection/connection connection/list connection/limit connection/failure
  *   connection/deadline connection/pressure connection/turn connection/outgoing connection/choice
- *   connection/verdict connection/reuse
+ *   connection/verdict connection/reuse connection/answer connection/item
  *   tls_server tls_select tls_rpc tls_mod
  */
 #ifndef TLS_H

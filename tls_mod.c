@@ -24,12 +24,11 @@
 #include "settings/runtime.h"
 #include "connection/stats.h"
 #include "crypto/openssl/compat.h"
-#include "crypto/openssl/types.h"
+#include "crypto/crypto.h"
 #include "tls_init.h"
 #include "connection/keylog.h"
 #include "crypto/openssl/compress.h"
 #include "crypto/openssl/session.h"
-#include "crypto/openssl/verify.h"
 #include "crypto/crypto.h"
 #include "tls_domain.h"
 #include "tls_reload.h"
@@ -273,6 +272,17 @@ static void on_end(void)
 
 /* ---- script functions */
 
+/* Whether T's peer, held, showed a certificate that verified. */
+static bool is_verified(const struct tls_connection *t)
+{
+	struct tls_facts f;
+
+	if (t->phase != TLS_PHASE_ESTABLISHED)
+		return false;
+	tls_ssl_facts(t->ssl, &f);
+	return f.has_peer_certificate && f.verify == TLS_VERIFY_GOOD;
+}
+
 /* Whether MSG came over TLS from a peer whose certificate verified. Returns 1, or -1. */
 static int peer_is_verified(struct sip_msg *msg)
 {
@@ -284,7 +294,7 @@ static int peer_is_verified(struct sip_msg *msg)
 	t = tls_list_hold(msg->rcv.proto_reserved1);
 	if (t == NULL)
 		return -1;
-	verified = t->phase == TLS_PHASE_ESTABLISHED && tls_verify_peer_is_verified(ssl_of(t->ssl));
+	verified = is_verified(t);
 	tls_list_release(t);
 	return verified ? 1 : -1;
 }
@@ -312,10 +322,8 @@ static int peer_is_named(struct sip_msg *msg, const str *domain)
 	t = tls_list_hold(msg->rcv.proto_reserved1);
 	if (t == NULL)
 		return -1;
-	named = t->phase == TLS_PHASE_ESTABLISHED && tls_verify_peer_is_verified(ssl_of(t->ssl)) &&
-	        tls_verify_names(SSL_get0_peer_certificate(ssl_of(t->ssl)), domain->s, (size_t)domain->len,
-	                         t->use.domain->wildcards);
-	ERR_clear_error();
+	named = is_verified(t) && tls_cert_is_for(tls_ssl_peer_cert(t->ssl), domain->s, (size_t)domain->len,
+	                                          t->use.domain->wildcards);
 	tls_list_release(t);
 	return named ? 1 : -1;
 }

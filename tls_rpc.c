@@ -23,19 +23,20 @@
 #include "settings/runtime.h"
 #include "connection/stats.h"
 #include "tls_domain_types.h"
-#include "crypto/openssl/compat.h"
-#include "crypto/openssl/types.h"
+#include "crypto/crypto.h"
 #include "material/cache.h"
-#include "crypto/openssl/compress.h"
-#include "crypto/openssl/verify.h"
 #include "tls_domain.h"
 #include "tls_reload.h"
 #include "connection/connection.h"
 #include "connection/list.h"
+#include "connection/answer.h"
 #include "connection/queue.h"
 
 /* A longer text of a fault is cut by the host's JSON-RPC, and lost by kamcmd. */
 #define FAULT_SIZE 126
+
+#define SERVER_NAME_SIZE 256 /* RFC 6066 and RFC 1035 */
+#define DAY              86400
 
 /* An answer under way: where it goes, the struct that is being filled, and what the caller wants to see. */
 struct answer {
@@ -208,12 +209,11 @@ static const char *phase_word(const struct tls_connection *t)
 	return "unknown";
 }
 
-static const char *cipher_text(const struct tls_connection *t, char *out, int size)
+static const char *cipher_text(const struct tls_connection *t, char *out, size_t size)
 {
-	const SSL_CIPHER *cipher = t->ssl != NULL ? SSL_get_current_cipher(ssl_of(t->ssl)) : NULL;
 	char *end;
 
-	if (cipher == NULL || SSL_CIPHER_description(cipher, out, size) == NULL)
+	if (t->ssl == NULL || tls_ssl_describe_cipher(t->ssl, out, size) == NULL)
 		return "unknown";
 	end = out + strlen(out);
 	while (end > out && (end[-1] == '\n' || end[-1] == ' '))
@@ -248,19 +248,21 @@ static void add_dom(struct answer *a, const struct tls_connection *t)
 }
 
 struct server_name {
-	char text[TLSEXT_MAXLEN_host_name + 1];
+	char text[SERVER_NAME_SIZE];
 };
 
 /*
- * The name that was asked for, by the client or by our script, which may have it from anywhere; NONE: nobody
- * asked.
+ * The name that was asked for, by the client or by our script, which may have it from anywhere; NONE: no name was asked
+ * for.
  */
 static struct server_name server_name(const struct tls_connection *t, const char *none)
 {
-	const char *name = t->ssl != NULL ? SSL_get_servername(ssl_of(t->ssl), TLSEXT_NAMETYPE_host_name) : NULL;
 	struct server_name out;
+	struct tls_facts f = {.server_name = NULL};
 
-	snprintf(out.text, sizeof(out.text), "%s", name != NULL ? name : none);
+	if (t->ssl != NULL)
+		tls_ssl_facts(t->ssl, &f);
+	snprintf(out.text, sizeof(out.text), "%s", f.server_name != NULL ? f.server_name : none);
 	tls_text_clean(out.text);
 	return out;
 }
@@ -309,16 +311,18 @@ static void add_buffers(struct answer *a, const struct tls_connection *t)
 	PUT(a, "l", "memory", t->memory);
 }
 
-/* What the handshake came to. */
+/* The outcome of the handshake. */
 static void add_crypto(struct answer *a, const struct tls_connection *t)
 {
-	bool established = t->ssl != NULL && t->phase == TLS_PHASE_ESTABLISHED;
+	struct tls_facts f = {.version = "", .compression = "none"};
 
-	PUT(a, "s", "protocol", established ? SSL_get_version(ssl_of(t->ssl)) : "");
-	PUT(a, "s", "compression", established ? tls_compress_name(ssl_of(t->ssl)) : "none");
+	if (t->ssl != NULL && t->phase == TLS_PHASE_ESTABLISHED)
+		tls_ssl_facts(t->ssl, &f);
+	PUT(a, "s", "protocol", f.version);
+	PUT(a, "s", "compression", f.compression);
 	PUT(a, "s", "server_name", server_name(t, "").text);
-	PUT(a, "d", "resumed", established ? SSL_session_reused(ssl_of(t->ssl)) : 0);
-	PUT(a, "d", "verified", established && tls_verify_peer_is_verified(ssl_of(t->ssl)) ? 1 : 0);
+	PUT(a, "d", "resumed", f.resumed ? 1 : 0);
+	PUT(a, "d", "verified", f.has_peer_certificate && f.verify == TLS_VERIFY_GOOD ? 1 : 0);
 }
 
 static void add_place(struct answer *a, const struct tls_connection *t)
@@ -381,50 +385,33 @@ static void rpc_list(rpc_t *rpc, void *ctx)
 
 /* ---- tls.domains */
 
-/* Adds what PRINT writes about CERTIFICATE as a text. */
-static void add_text(struct answer *a, const char *name, bool (*print)(BIO *bio, const X509 *certificate),
-                     const X509 *certificate)
+/* Adds FIELD of CERTIFICATE. */
+static void add_text(struct answer *a, const char *name, enum tls_cert_field field,
+                     const struct tls_cert *certificate)
 {
-	BIO *bio = BIO_new(BIO_s_mem());
-	char *text;
+	static struct tls_answer text;
 
-	if (bio != NULL && !print(bio, certificate) && BIO_reset(bio) == 1)
-		BIO_puts(bio, "unreadable");
-	if (bio != NULL && BIO_write(bio, "", 1) == 1 && BIO_get_mem_data(bio, &text) > 0)
-		PUT(a, "s", name, tls_text_clean(text));
+	tls_answer_begin(&text);
+	if (tls_cert_describe(certificate, field, tls_answer_sink, &text) == TLS_CERT_UNREADABLE) {
+		tls_answer_begin(&text);
+		tls_answer_add_string(&text, "unreadable");
+		tls_crypto_clear_errors();
+	}
+	if (!text.broken)
+		PUT(a, "s", name, tls_text_clean(text.s));
 	else
 		a->short_of_memory = true;
-	BIO_free(bio);
 }
 
-static bool print_subject(BIO *bio, const X509 *certificate)
+/* -1: it has expired, be it an hour ago, or its end cannot be read. */
+static int days_left(const struct tls_cert *certificate)
 {
-	return X509_NAME_print_ex(bio, X509_get_subject_name(certificate), 0,
-	                          XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB) >= 0;
-}
+	int64_t end, left;
 
-/* Every alternative name, with a comma between. */
-static bool print_names(BIO *bio, const X509 *certificate)
-{
-	int found;
-	GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, &found, NULL);
-	bool printed = names != NULL || found == -1; /* -1: there are none */
-
-	for (int i = 0; printed && i < sk_GENERAL_NAME_num(names); i++)
-		printed = (i == 0 || BIO_puts(bio, ", ") > 0) &&
-		          GENERAL_NAME_print(bio, sk_GENERAL_NAME_value(names, i)) == 1;
-	GENERAL_NAMES_free(names);
-	return printed;
-}
-
-/* -1: expired, be it by an hour; or nobody can say. */
-static int days_left(const X509 *certificate)
-{
-	int days, seconds;
-
-	if (ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(certificate)) != 1)
+	if (!tls_cert_end(certificate, &end))
 		return -1;
-	return seconds < 0 && days == 0 ? -1 : days;
+	left = end - (int64_t)time(NULL);
+	return left < 0 && left > -DAY ? -1 : (int)(left / DAY);
 }
 
 /* Names of the fields for a domain's first and second certificate. */
@@ -435,16 +422,16 @@ static const struct certificate_fields {
 	{"subject2", "alternative_names2", "key_type2", "key_bits2", "days_to_expiry2"},
 };
 
-static void add_certificate(struct answer *a, const struct certificate_fields *field, const X509 *certificate)
+static void add_certificate(struct answer *a, const struct certificate_fields *field,
+                            const struct tls_cert *certificate)
 {
-	const EVP_PKEY *key = X509_get0_pubkey(certificate);
-	const char *type = key != NULL ? EVP_PKEY_get0_type_name(key) : NULL;
+	int bits;
+	const char *type = tls_cert_key(certificate, &bits);
 
-	add_text(a, field->subject, print_subject, certificate);
-	add_text(a, field->names, print_names, certificate);
-	PUT(a, "s", field->key, type != NULL ? type : "unknown");
-	PUT(a, "dd", field->bits, key != NULL ? EVP_PKEY_get_bits(key) : 0, field->days, days_left(certificate));
-	ERR_clear_error();
+	add_text(a, field->subject, TLS_CERT_SUBJECT_RFC2253, certificate);
+	add_text(a, field->names, TLS_CERT_ALT_NAMES, certificate);
+	PUT(a, "s", field->key, type);
+	PUT(a, "dd", field->bits, bits, field->days, days_left(certificate));
 }
 
 static void add_domain(struct answer *a, const struct tls_domain *d)
@@ -464,7 +451,7 @@ static void add_domain(struct answer *a, const struct tls_domain *d)
 	PUT(a, "d", "connections", __atomic_load_n(&d->connections, __ATOMIC_RELAXED));
 	for (int i = 0; i < 2; i++)
 		if (d->chains[i] != NULL)
-			add_certificate(a, &certificate_fields[i], cert_of(tls_chain_certificate(d->chains[i])));
+			add_certificate(a, &certificate_fields[i], tls_chain_certificate(d->chains[i]));
 }
 
 static void rpc_domains(rpc_t *rpc, void *ctx)
@@ -569,17 +556,12 @@ static long domains(void)
 
 static void note_expiry(const struct tls_domain *d, long *sum)
 {
-	struct tm end;
-	long when;
+	int64_t end;
 
-	for (int i = 0; i < 2; i++) {
-		if (d->chains[i] == NULL ||
-		    ASN1_TIME_to_tm(X509_get0_notAfter(cert_of(tls_chain_certificate(d->chains[i]))), &end) != 1)
-			continue;
-		when = (long)timegm(&end);
-		if (*sum == 0 || when < *sum)
-			*sum = when;
-	}
+	for (int i = 0; i < 2; i++)
+		if (d->chains[i] != NULL && tls_cert_end(tls_chain_certificate(d->chains[i]), &end) &&
+		    (*sum == 0 || (long)end < *sum))
+			*sum = (long)end;
 }
 
 static long soonest_expiry(void)
@@ -616,8 +598,8 @@ static void rpc_info(rpc_t *rpc, void *ctx)
 	for (const struct tls_gauge *g = tls_rpc_gauges; g->name != NULL; g++)
 		PUT(&a, "l", g->name, g->read());
 	PUT(&a, "l", "private_bytes", tls_mem_private());
-	PUT(&a, "s", "library", OpenSSL_version(OPENSSL_VERSION));
-	PUT(&a, "s", "built_with", OPENSSL_VERSION_TEXT);
+	PUT(&a, "s", "library", tls_crypto_version());
+	PUT(&a, "s", "built_with", tls_crypto_built_with());
 	end_answer(&a);
 }
 

@@ -28,11 +28,8 @@
 #include "settings/runtime.h"
 #include "connection/stats.h"
 #include "tls_domain_types.h"
-#include "crypto/openssl/compat.h"
-#include "crypto/openssl/types.h"
 #include "tls_init.h"
 #include "crypto/crypto.h"
-#include "crypto/openssl/verify.h"
 #include "tls_domain.h"
 #include "connection/connection.h"
 #include "connection/list.h"
@@ -169,7 +166,7 @@ static int set_outgoing_name(struct tls_connection *t)
 
 	if (name == NULL || !tls_hostname_read(name, strlen(name), &host) || host.is_address)
 		return 0;
-	return SSL_set_tlsext_host_name(ssl_of(t->ssl), host.text) == 1 ? 0 : -1;
+	return tls_ssl_set_name(t->ssl, host.text);
 }
 
 /* Makes T's SSL. Returns 0, -1 without memory (logged). */
@@ -212,8 +209,8 @@ static int refresh_keys(const struct tls_connection *t)
  */
 static bool in_handshake_again(const struct tls_connection *t)
 {
-	return t->phase == TLS_PHASE_ESTABLISHED && SSL_in_init(ssl_of(t->ssl)) &&
-	       (t->role == TLS_CLIENT || SSL_version(ssl_of(t->ssl)) < TLS1_3_VERSION);
+	return t->phase == TLS_PHASE_ESTABLISHED && tls_ssl_in_handshake(t->ssl) &&
+	       (t->role == TLS_CLIENT || !tls_ssl_is_1_3(t->ssl));
 }
 
 /* How far the handshake has come, for those who look closely (tls_debug). */
@@ -222,48 +219,35 @@ static void log_step(const struct tls_connection *t)
 	struct tls_failure_peer peer;
 
 	LOG(options()->debug, "TLS handshake: peer %s, domain %s: %s\n", tls_failure_peer(t->tcp, &peer),
-	    tls_failure_domain(t), SSL_state_string_long(ssl_of(t->ssl)));
+	    tls_failure_domain(t), tls_ssl_state(t->ssl));
 }
 
 /*
- * What the peer has sent beside its certificate: it is in the verified chain, which stays, or was of no use.
+ * Whether our part of the handshake is its last one, so that the peer's verdict on it comes later, if at all: on our
+ * certificate in TLS 1.3, on our Finished when a session of TLS 1.2 is resumed.
  */
-static void drop_sent_chain(SSL *ssl)
+static bool speaks_last(const struct tls_connection *t, const struct tls_facts *f)
 {
-	STACK_OF(X509) *chain = SSL_get_peer_cert_chain(ssl);
-
-	tls_mem_enter();
-	while (sk_X509_num(chain) > 0)
-		X509_free(sk_X509_pop(chain));
-	tls_mem_leave();
-}
-
-/*
- * Whether our part of the handshake is its last one, so that the peer's verdict on it comes later, if it comes at
- * all: on our certificate in TLS 1.3, on our Finished when a session of TLS 1.2 is resumed.
- */
-static bool speaks_last(const struct tls_connection *t)
-{
-	return t->role == TLS_CLIENT &&
-	       (SSL_version(ssl_of(t->ssl)) >= TLS1_3_VERSION || SSL_session_reused(ssl_of(t->ssl)));
+	return t->role == TLS_CLIENT && (f->minor >= 3 || f->resumed);
 }
 
 static void established(struct tcp_connection *c, struct tls_connection *t)
 {
 	struct tls_failure_peer peer;
+	struct tls_facts f;
 
-	drop_sent_chain(ssl_of(t->ssl));
-	t->peer_confirmed = !speaks_last(t);
+	tls_ssl_drop_sent_chain(t->ssl);
+	tls_ssl_facts(t->ssl, &f);
+	t->peer_confirmed = !speaks_last(t, &f);
 	t->phase = TLS_PHASE_ESTABLISHED;
 	tls_mem_insist(true);
 	t->deadline_set = false;
 	tls_limit_leave(t->limit);
 	t->limit = NULL;
 	c->lifetime = tls_deadline_idle_ticks();
-	tls_stats_established(ssl_of(t->ssl), t->role);
+	tls_stats_established(t->role, f.minor, f.resumed);
 	LOG(options()->log, "TLS established: peer %s, domain %s, %s, %s%s\n", tls_failure_peer(c, &peer),
-	    tls_failure_domain(t), SSL_get_version(ssl_of(t->ssl)), SSL_get_cipher_name(ssl_of(t->ssl)),
-	    SSL_session_reused(ssl_of(t->ssl)) ? ", resumed" : "");
+	    tls_failure_domain(t), f.version, f.cipher, f.resumed ? ", resumed" : "");
 }
 
 /* Encrypts what waited for the handshake. Returns 0, -1 on an error (logged). */
@@ -404,7 +388,7 @@ static int read_cleartext(struct tcp_connection *c, struct tls_connection *t, bo
 			t->peer_confirmed = true;
 			break;
 		case TLS_STEP_WANTS_INPUT:
-			t->peer_confirmed |= t->io->in_taken > before && SSL_has_pending(ssl_of(t->ssl)) == 0;
+			t->peer_confirmed |= t->io->in_taken > before && !tls_ssl_has_pending(t->ssl);
 			if (t->io->in_taken == t->io->in_size)
 				return total;
 			room -= room < EMPTY_COST ? room : EMPTY_COST;
@@ -434,7 +418,7 @@ static int take_input(struct tcp_connection *c, struct tls_connection *t, const 
 	if (in_handshake_again(t) && refresh_keys(t) != 0)
 		return -1;
 	got = read_cleartext(c, t, full);
-	if (got >= 0 && t->phase == TLS_PHASE_ESTABLISHED && !SSL_in_init(ssl_of(t->ssl)) && flush_queue(t) != 0)
+	if (got >= 0 && t->phase == TLS_PHASE_ESTABLISHED && !tls_ssl_in_handshake(t->ssl) && flush_queue(t) != 0)
 		return -1;
 	return got;
 }
@@ -461,7 +445,7 @@ static int send_output(struct tcp_connection *c, struct tls_connection *t, const
 static void set_read_flags(struct tcp_connection *c, struct tls_connection *t, bool full,
                            rd_conn_flags_t *flags)
 {
-	bool more = full && (t->input != NULL || SSL_has_pending(ssl_of(t->ssl)) == 1);
+	bool more = full && (t->input != NULL || tls_ssl_has_pending(t->ssl));
 
 	if (c->state == S_CONN_EOF)
 		t->eof_after_input = true;
@@ -499,7 +483,7 @@ static void note_early_end(const struct tcp_connection *c, struct tls_connection
  */
 static bool half_record(const struct tls_connection *t)
 {
-	return t->phase == TLS_PHASE_ESTABLISHED && (t->input != NULL || SSL_has_pending(ssl_of(t->ssl)) == 1);
+	return t->phase == TLS_PHASE_ESTABLISHED && (t->input != NULL || tls_ssl_has_pending(t->ssl));
 }
 
 /* Sends our close_notify, when nothing waits to be sent before it. write_lock held. */

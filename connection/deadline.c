@@ -14,8 +14,7 @@
 #include "settings/table.h"
 #include "settings/runtime.h"
 #include "connection/stats.h"
-#include "crypto/openssl/compat.h"
-#include "crypto/openssl/types.h"
+#include "crypto/crypto.h"
 #include "connection/connection.h"
 #include "connection/list.h"
 #include "connection/failure.h"
@@ -74,7 +73,7 @@ bool tls_deadline_is_mid_message(const struct tcp_connection *c)
 /* The same, with what the TLS library still holds. */
 static bool is_any_mid_message(const struct tcp_connection *c, const struct tls_connection *t)
 {
-	return tls_deadline_is_mid_message(c) || SSL_has_pending(ssl_of(t->ssl)) == 1;
+	return tls_deadline_is_mid_message(c) || tls_ssl_has_pending(t->ssl);
 }
 
 /*

@@ -15,10 +15,7 @@
 #include "settings/runtime.h"
 #include "connection/stats.h"
 #include "tls_domain_types.h"
-#include "crypto/openssl/compat.h"
-#include "crypto/openssl/types.h"
-#include "crypto/openssl/verify.h"
-#include "tls_init.h"
+#include "crypto/crypto.h"
 #include "connection/connection.h"
 
 const char *tls_failure_peer(const struct tcp_connection *c, struct tls_failure_peer *out)
@@ -63,11 +60,7 @@ void tls_failure_log(const struct tls_connection *t, enum tls_stat why, const ch
 void tls_failure_log_step(const struct tls_connection *t, const char *what)
 {
 	char reason[2 * TLS_FAILURE_REASON_SIZE];
-	enum tls_stat why = tls_stats_failure_reason(ERR_peek_last_error(),
-	                                             SSL_get_verify_result(ssl_of(t->ssl)));
+	enum tls_stat why = tls_ssl_failure(t->ssl, reason, sizeof(reason));
 
-	if (tls_verify_too_long(ssl_of(t->ssl)))
-		why = TLS_STAT_FAILED_CERTIFICATE;
-	tls_init_errors(reason, sizeof(reason));
 	tls_failure_log(t, why, what, reason);
 }

@@ -22,7 +22,7 @@
 #include "tls_mem.h"
 #include "settings/table.h"
 #include "material/access.h"
-#include "crypto/openssl/compat.h"
+#include "crypto/crypto.h"
 
 /* The bits of keylog_mode. */
 enum {
@@ -148,7 +148,7 @@ static int append(const char *line, size_t length)
 		close(fd);
 	}
 	if (whole != NULL)
-		OPENSSL_cleanse(whole, length + 1);
+		explicit_bzero(whole, length + 1);
 	free(whole);
 	return wrong;
 }
@@ -173,12 +173,11 @@ static bool passes_filter(const char *line)
 	return false;
 }
 
-void tls_keylog_line(const SSL *ssl, const char *line)
+void tls_keylog_line(const char *line)
 {
 	int mode = options->keylog_mode;
 	size_t length = strlen(line);
 
-	(void)ssl;
 	if ((mode & KEYLOG_FILTER) != 0 && !passes_filter(line))
 		return;
 	if ((mode & KEYLOG_TO_LOG) != 0)

@@ -8,17 +8,14 @@
 
 #include "tls.h"
 
-struct ssl_st;
 struct tls_options;
 
 /*
+ * The library's side calls tls_keylog_enabled() and tls_keylog_line(), which crypto/crypto.h declares.
+ *
  * O must outlive the module. Makes the file, for the user as whom the server will run. Main process, before the forks,
  * after tls_init_start(). Returns 0, -1 when O asks for what cannot be (logged).
  */
 int tls_keylog_start(const struct tls_options *o);
-
-/* Whether contexts are to have tls_keylog_line() as their callback. */
-bool tls_keylog_enabled(void);
-void tls_keylog_line(const struct ssl_st *ssl, const char *line);
 
 #endif

@@ -7,15 +7,12 @@
  */
 #include <string.h>
 
-#include <openssl/rand.h>
-
 #include "connection/limit.h"
 #include "tls.h"
 #include "tls_hash.h"
 #include "host/compat.h"
 #include "tls_mem.h"
-#include "crypto/openssl/compat.h"
-#include "tls_init.h"
+#include "crypto/crypto.h"
 
 #define BUCKETS 1024
 
@@ -45,7 +42,7 @@ int tls_limit_start(void)
 		LM_ERR("no shared memory; give the host more with -m\n");
 		return -1;
 	}
-	if (RAND_bytes_ex(tls_init_libctx(), (unsigned char *)&shared->secret, sizeof(shared->secret), 0) == 1)
+	if (tls_crypto_random(&shared->secret, sizeof(shared->secret)) == 0)
 		return 0;
 	LM_ERR("no random number\n");
 	return -1;

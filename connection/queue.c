@@ -14,7 +14,6 @@
 #include "tls_mem.h"
 #include "settings/table.h"
 #include "settings/runtime.h"
-#include "crypto/openssl/compat.h"
 
 static atomic_ulong *waiting; /* bytes of cleartext, all connections; in shared memory */
 
@@ -47,7 +46,7 @@ struct tls_chunk *tls_chunk_new(const void *bytes, unsigned size, unsigned room)
 void tls_chunk_free(struct tls_chunk *chunk)
 {
 	if (chunk != NULL)
-		OPENSSL_cleanse(chunk->bytes, chunk->used);
+		explicit_bzero(chunk->bytes, chunk->used);
 	tls_shared_free(chunk);
 }
 

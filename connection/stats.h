@@ -8,8 +8,6 @@
 
 #include "tls.h"
 
-struct ssl_st;
-
 enum tls_stat {
 	TLS_STAT_ACCEPTED,
 	TLS_STAT_CONNECTED,
@@ -65,13 +63,7 @@ int tls_stats_start(const struct tls_gauge *gauges);
 /* Adds N to STAT. Any process, no lock; nothing before tls_stats_start(). */
 void tls_stats_add(enum tls_stat stat, long n);
 
-/* Counts a handshake that is done. */
-void tls_stats_established(const struct ssl_st *ssl, enum tls_role role);
-
-/*
- * What a handshake that failed counts as: ERROR is the newest in OpenSSL's queue (0: none), VERIFY_RESULT
- * what became of the peer's certificate.
- */
-enum tls_stat tls_stats_failure_reason(unsigned long error, long verify_result);
+/* Counts a handshake that is done, with TLS 1.MINOR (another number: not counted), in the process that did it. */
+void tls_stats_established(enum tls_role role, int minor, bool resumed);
 
 #endif

@@ -17,8 +17,6 @@
 
 #include "connection/turn.h"
 #include "host/compat.h"
-#include "crypto/openssl/compat.h"
-#include "crypto/openssl/types.h"
 #include "crypto/crypto.h"
 #include "connection/connection.h"
 
@@ -37,8 +35,7 @@ unsigned tls_turn_size(const struct tcp_connection *c, const struct tls_connecti
 /* Bytes of T that are here already: those that OpenSSL has not taken, and cleartext that the host has not. */
 static unsigned bytes_here(const struct tls_connection *t)
 {
-	return (t->input != NULL ? t->input->used : 0) +
-	       (t->ssl != NULL ? (unsigned)SSL_pending(ssl_of(t->ssl)) : 0);
+	return (t->input != NULL ? t->input->used : 0) + (t->ssl != NULL ? (unsigned)tls_ssl_pending(t->ssl) : 0);
 }
 
 unsigned tls_turn_take(const struct tcp_connection *c, const struct tls_connection *t, rd_conn_flags_t *flags)

@@ -24,11 +24,8 @@
 #include "tls_config.h"
 #include "settings/runtime.h"
 #include "tls_domain_types.h"
-#include "crypto/openssl/compat.h"
-#include "crypto/openssl/types.h"
+#include "crypto/crypto.h"
 #include "tls_init.h"
-#include "crypto/openssl/lifetime.h"
-#include "crypto/openssl/verify.h"
 #include "tls_domain.h"
 #include "connection/connection.h"
 
@@ -41,8 +38,8 @@
 struct tls_verdict_note {
 	unsigned char key[TLS_DEMAND_KEY_SIZE];
 	bool good;
-	int64_t until; /* seconds since 1970 */
-	X509 *leaf;    /* that it is about, a reference; NULL: the peer has shown none */
+	int64_t until;         /* seconds since 1970 */
+	struct tls_cert *leaf; /* that it is about, a reference; NULL: the peer has shown none */
 };
 
 static gen_lock_t *lock;
@@ -60,7 +57,7 @@ void tls_verdict_free(struct tls_verdict_note *note)
 {
 	if (note == NULL)
 		return;
-	X509_free(note->leaf);
+	tls_cert_free(note->leaf);
 	tls_shared_free(note);
 }
 
@@ -90,20 +87,15 @@ static void set_name(struct tls_demand *out, const struct tls_domain *d, const s
 		out->kind = TLS_DEMAND_IMPOSSIBLE;
 }
 
-/* What the demands of OUT are told apart by, in all processes. Returns 0 or -1. */
+/* What OUT differs from other demands by, in all processes. Returns 0 or -1. */
 static int set_key(struct tls_demand *out)
 {
-	EVP_MD_CTX *hash = EVP_MD_CTX_new();
-	int number = tls_generation_number(out->generation), result = -1;
+	int number = tls_generation_number(out->generation);
+	const struct tls_piece pieces[] = {{&number, sizeof(number)},
+	                                   {&out->domain, sizeof(out->domain)},
+	                                   {out->name.text, strlen(out->name.text)}};
 
-	if (hash != NULL && EVP_DigestInit_ex(hash, EVP_sha256(), NULL) == 1 &&
-	    EVP_DigestUpdate(hash, &number, sizeof(number)) == 1 &&
-	    EVP_DigestUpdate(hash, &out->domain, sizeof(out->domain)) == 1 &&
-	    EVP_DigestUpdate(hash, out->name.text, strlen(out->name.text)) == 1 &&
-	    EVP_DigestFinal_ex(hash, out->key, NULL) == 1)
-		result = 0;
-	EVP_MD_CTX_free(hash);
-	return result;
+	return tls_crypto_digest(pieces, 3, out->key);
 }
 
 /* Whether no connection at all may be opened for Q. */
@@ -122,7 +114,7 @@ void tls_demand_begin(struct tls_demand *out, const struct tls_domain_query *q)
 	if (out->generation == NULL || is_refused(out->generation, q))
 		return;
 	d = tls_domain_find(out->generation, q, &named);
-	if (d->verify_mode == SSL_VERIFY_NONE || d->accept_any || (!d->reuse_verified_only && !is_chosen(d, q))) {
+	if (d->verify_mode == 0 || d->accept_any || (!d->reuse_verified_only && !is_chosen(d, q))) {
 		out->kind = TLS_DEMAND_NOTHING;
 		return;
 	}
@@ -165,7 +157,7 @@ enum tls_verdict tls_verdict_look(const struct tls_connection *t, const struct t
 
 bool tls_verdict_holds(const struct tls_connection *t, const struct tls_demand *d)
 {
-	const X509 *leaf = t->ssl != NULL ? SSL_get0_peer_certificate(ssl_of(t->ssl)) : NULL;
+	const struct tls_cert *leaf = t->ssl != NULL ? tls_ssl_peer_cert(t->ssl) : NULL;
 	bool result;
 
 	if (d->kind != TLS_DEMAND_PEER)
@@ -180,55 +172,15 @@ bool tls_verdict_holds(const struct tls_connection *t, const struct tls_demand *
 
 /* ---- finding out */
 
-/* A peer's certificate and what stands between it and an anchor, with references. */
-struct peer {
-	X509 *leaf; /* NULL: none */
-	STACK_OF(X509) *chain;
-};
-
-static struct peer peer_of(struct tls_connection *t)
+static struct tls_peer peer_of(struct tls_connection *t)
 {
-	struct peer p = {NULL, NULL};
+	struct tls_peer p = {NULL, NULL};
 
 	lock_get(&t->tcp->write_lock);
-	if (t->phase == TLS_PHASE_ESTABLISHED && t->ssl != NULL) {
-		STACK_OF(X509) *chain = SSL_get0_verified_chain(ssl_of(t->ssl));
-
-		p.leaf = SSL_get1_peer_certificate(ssl_of(t->ssl));
-		p.chain = chain != NULL ? X509_chain_up_ref(chain) : NULL;
-	}
+	if (t->phase == TLS_PHASE_ESTABLISHED && t->ssl != NULL)
+		tls_peer_take(t->ssl, &p);
 	lock_release(&t->tcp->write_lock);
 	return p;
-}
-
-/* Sets STORE up as OpenSSL does for a server's certificate in a handshake of D. */
-static bool set_rules(X509_STORE_CTX *store, const struct tls_domain *d, const struct peer *p)
-{
-	X509_VERIFY_PARAM *param;
-
-	if (X509_STORE_CTX_init(store, SSL_CTX_get_cert_store(ctx_of(d->ctx)), p->leaf, p->chain) != 1)
-		return false;
-	param = X509_STORE_CTX_get0_param(store);
-	X509_VERIFY_PARAM_set_auth_level(param, SSL_CTX_get_security_level(ctx_of(d->ctx)));
-	return X509_VERIFY_PARAM_set1(param, SSL_CTX_get0_param(ctx_of(d->ctx))) == 1;
-}
-
-/* Whether D would take P for a server that has the name. *UNTIL: how long that holds. */
-static bool is_good(const struct tls_demand *demand, const struct peer *p, int64_t *until)
-{
-	const struct tls_domain *d = demand->domain;
-	X509_STORE_CTX *store = p->leaf != NULL ? X509_STORE_CTX_new_ex(tls_init_libctx(), NULL) : NULL;
-	bool good = false;
-
-	*until = tls_clock_wall() + BAD_SECONDS;
-	if (store != NULL && set_rules(store, d, p) &&
-	    tls_verify_certificates(store, d->verify_purpose, TLS_SERVER) == 1)
-		good = !d->verify_name ||
-		       tls_verify_names(p->leaf, demand->name.text, strlen(demand->name.text), d->wildcards);
-	if (good)
-		*until = tls_lifetime_end(store);
-	X509_STORE_CTX_free(store);
-	return good;
 }
 
 /* Keeps NOTE with T, which owns it then, in the place of what was there before. */
@@ -243,21 +195,22 @@ static void keep(struct tls_connection *t, struct tls_verdict_note *note)
 	tls_verdict_free(before);
 }
 
-/* The same, in the shared scope, in which the store loads what is in folders. */
+/* Finds it out, in the shared scope. */
 static bool judge(struct tls_connection *t, const struct tls_demand *d)
 {
 	struct tls_verdict_note *note = tls_shared_alloc(sizeof(*note));
-	struct peer p;
+	struct tls_peer p;
 	bool good;
 
 	if (note == NULL)
 		return false;
 	p = peer_of(t);
 	memcpy(note->key, d->key, sizeof(note->key));
-	good = note->good = is_good(d, &p, &note->until);
+	note->until = tls_clock_wall() + BAD_SECONDS;
+	good = note->good = tls_peer_is_good(&p, d->domain, d->name.text, &note->until);
 	note->leaf = p.leaf;
 	keep(t, note);
-	sk_X509_pop_free(p.chain, X509_free);
+	tls_peer_drop_chain(&p);
 	return good;
 }
 
@@ -268,10 +221,8 @@ bool tls_verdict_reach(struct tls_connection *t, const struct tls_demand *d)
 
 	if (known != TLS_VERDICT_OPEN || d->domain == NULL)
 		return known == TLS_VERDICT_GOOD;
-	tls_mem_enter();
-	ERR_set_mark();
+	tls_crypto_enter();
 	good = judge(t, d);
-	ERR_pop_to_mark();
-	tls_mem_leave();
+	tls_crypto_leave();
 	return good;
 }

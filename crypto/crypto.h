@@ -10,6 +10,7 @@
 #define TLS_CRYPTO_H
 
 #include "tls.h"
+#include "connection/stats.h"
 
 /* The library's state of one connection, the context of one domain, a certificate: only the library's folder looks inside. */
 struct tls_ssl;
@@ -220,5 +221,150 @@ void tls_chains_check(const struct tls_domain *domains, int count, const struct 
  */
 void tls_purpose_check(const struct tls_section *section, int number, struct tls_cert *x,
                        struct tls_report *r);
+
+/* ---- a connection: what is known of it */
+
+/* What verifying the peer's certificate came to. */
+enum tls_verify_result {
+	TLS_VERIFY_GOOD,
+	TLS_VERIFY_REVOKED,
+	TLS_VERIFY_EXPIRED,
+	TLS_VERIFY_SELF_SIGNED,
+	TLS_VERIFY_OTHER, /* refused for another reason */
+};
+
+/* Texts belong to the library; they stay as they are until the connection's next step. */
+struct tls_facts {
+	int minor;                     /* the version is TLS 1.MINOR, so far; -1: none of these */
+	const char *version;           /* its name for people */
+	const char *cipher;            /* the suite's name; NULL: none yet */
+	int cipher_bits;               /* of its key; 0: no suite yet */
+	const char *server_name;       /* that the client asked for; NULL: none */
+	const char *compression;       /* "none" without */
+	enum tls_verify_result verify; /* GOOD, too, when there was nothing to verify */
+	bool has_peer_certificate;     /* the peer showed a certificate */
+	bool resumed;
+};
+
+/* Fills OUT. Any process, the connection's lock held; takes no memory. */
+void tls_ssl_facts(const struct tls_ssl *ssl, struct tls_facts *out);
+
+/* The suite in detail, as a line of text, into the SIZE bytes at OUT. Returns OUT, NULL when there is no suite yet. */
+const char *tls_ssl_describe_cipher(const struct tls_ssl *ssl, char *out, size_t size);
+
+/*
+ * Why the step that SSL has just taken failed: returns what that counts as, puts the reason for people into the SIZE
+ * bytes at OUT, and empties the error queue. The process that took the step.
+ */
+enum tls_stat tls_ssl_failure(struct tls_ssl *ssl, char *out, size_t size);
+
+/*
+ * Certificates of a connection, which owns them: the peer's; ours, of several the one that this peer got; number INDEX
+ * of the chain by which the peer was verified, its own first. NULL when there is none. The connection's lock held.
+ */
+const struct tls_cert *tls_ssl_peer_cert(const struct tls_ssl *ssl);
+const struct tls_cert *tls_ssl_own_cert(struct tls_ssl *ssl);
+const struct tls_cert *tls_ssl_chain_cert(const struct tls_ssl *ssl, int index);
+
+/* ---- certificates: what they say */
+
+/* Takes a text, or SIZE bytes more of one. TO is the caller's. */
+typedef void tls_sink(void *to, const char *bytes, size_t size);
+
+enum tls_cert_field {
+	TLS_CERT_SUBJECT_LINE, /* the whole name: "/C=DE/O=Example/CN=a" */
+	TLS_CERT_SUBJECT_CN,   /* one field of it, in UTF-8; of several the first */
+	TLS_CERT_SUBJECT_L,
+	TLS_CERT_SUBJECT_C,
+	TLS_CERT_SUBJECT_ST,
+	TLS_CERT_SUBJECT_O,
+	TLS_CERT_SUBJECT_OU,
+	TLS_CERT_SUBJECT_UID,
+	TLS_CERT_ISSUER_LINE,
+	TLS_CERT_ISSUER_CN,
+	TLS_CERT_ISSUER_L,
+	TLS_CERT_ISSUER_C,
+	TLS_CERT_ISSUER_ST,
+	TLS_CERT_ISSUER_O,
+	TLS_CERT_ISSUER_OU,
+	TLS_CERT_ISSUER_UID,
+	TLS_CERT_SUBJECT_RFC2253, /* the whole name: "CN=a,O=Example,C=DE" */
+	TLS_CERT_VERSION,         /* as it is encoded: 2 for version 3 */
+	TLS_CERT_SERIAL,          /* decimal */
+	TLS_CERT_NOT_BEFORE,      /* "Nov 28 18:21:24 2026 GMT" */
+	TLS_CERT_NOT_AFTER,
+	TLS_CERT_PEM,
+	TLS_CERT_ALT_NAMES, /* all of them: "DNS:example.org, IP Address:192.0.2.1" */
+};
+
+enum tls_cert_answer {
+	TLS_CERT_GIVEN,
+	TLS_CERT_NONE,       /* the certificate has no such field, or it is no text */
+	TLS_CERT_UNREADABLE, /* no memory or a broken certificate: the error queue says which */
+};
+
+/*
+ * Gives FIELD of CERT to SINK(TO, ...), in some pieces; a name may have a zero byte in it. Any process; takes private
+ * memory, which it gives back. Only UNREADABLE leaves anything in the error queue, which the caller empties then.
+ */
+enum tls_cert_answer tls_cert_describe(const struct tls_cert *cert, enum tls_cert_field field, tls_sink *sink,
+                                       void *to);
+
+/* Kinds of alternative names. */
+enum tls_alt_kind { TLS_ALT_EMAIL = 1, TLS_ALT_DNS, TLS_ALT_URI, TLS_ALT_IP };
+
+/*
+ * Calls EACH(ARG, ...) for every alternative name of CERT of these kinds, in its order: SIZE bytes as they are encoded,
+ * of an address in network order, good until EACH returns. Without memory, or of a broken certificate, there are none.
+ */
+void tls_cert_walk_names(const struct tls_cert *cert,
+                         void (*each)(void *arg, enum tls_alt_kind kind, const char *bytes, size_t size),
+                         void *arg);
+
+/* When CERT expires, in seconds since 1970. Returns false when that cannot be read. */
+bool tls_cert_end(const struct tls_cert *cert, int64_t *out);
+
+/* The kind of CERT's key and how many bits it has. Returns "unknown", and 0 bits, when that cannot be read. */
+const char *tls_cert_key(const struct tls_cert *cert, int *bits);
+
+/* ---- certificates: whose they are */
+
+/*
+ * Whether CERT is for NAME, a host name or an address of LENGTH bytes ("[" and "]" around an IPv6 address or not), by
+ * RFC 5922 section 7; with WILDCARDS, those of DNS names count (RFC 9525 section 6.3). Any process; holds no lock.
+ * Without memory the answer is no.
+ */
+bool tls_cert_is_for(const struct tls_cert *cert, const char *name, size_t length, bool wildcards);
+
+/* Lets a reference to CERT (may be NULL) go. Any process. */
+void tls_cert_free(struct tls_cert *cert);
+
+struct tls_cert_list;
+
+/* A peer's certificate and the certificates between it and a trust anchor, with a reference to each. */
+struct tls_peer {
+	struct tls_cert *leaf; /* NULL: it showed none */
+	struct tls_cert_list *chain;
+};
+
+/* References to what SSL's peer showed and how it was verified. The connection's lock held; shared scope. */
+void tls_peer_take(const struct tls_ssl *ssl, struct tls_peer *out);
+
+/* Lets the chain go; the leaf stays the caller's. */
+void tls_peer_drop_chain(struct tls_peer *peer);
+
+/*
+ * Whether CLIENT, a client's domain that verifies servers, would accept PEER as the server NAME. If so, *UNTIL is when
+ * that ends, in seconds since 1970. Takes as long as to verify a chain. Any process, no lock held; shared scope, in
+ * which it loads what is in folders. Leaves the error queue as it was. Without memory the answer is no.
+ */
+bool tls_peer_is_good(const struct tls_peer *peer, const struct tls_domain *client, const char *name,
+                      int64_t *until);
+
+/* ---- what the library's side asks of the module */
+
+/* Whether the secrets of connections are written out, and one line of them in the NSS format. Any process. */
+bool tls_keylog_enabled(void);
+void tls_keylog_line(const char *line);
 
 #endif

@@ -26,7 +26,6 @@
 #include "crypto/openssl/types.h"
 #include "tls_init.h"
 #include "material/cache.h"
-#include "connection/keylog.h"
 #include "crypto/openssl/key.h"
 #include "crypto/openssl/chain.h"
 #include "crypto/openssl/trust.h"
@@ -409,6 +408,12 @@ static int longest_list(const struct tls_domain *d)
 	return d->role == TLS_CLIENT && most < SSL_MAX_CERT_LIST_DEFAULT ? SSL_MAX_CERT_LIST_DEFAULT : most;
 }
 
+static void on_keylog_line(const SSL *ssl, const char *line)
+{
+	(void)ssl;
+	tls_keylog_line(line);
+}
+
 static int use_verification(const struct builder *b, struct tls_domain *d)
 {
 	SSL_CTX_set_cert_verify_callback(ctx_of(d->ctx), tls_verify_chain, NULL);
@@ -443,7 +448,7 @@ static void set_options(SSL_CTX *ctx)
 	SSL_CTX_set_dh_auto(ctx, 1);
 	tls_compat_set_certificate_compression(ctx, options->certificate_compression > 0);
 	if (tls_keylog_enabled())
-		SSL_CTX_set_keylog_callback(ctx, tls_keylog_line);
+		SSL_CTX_set_keylog_callback(ctx, on_keylog_line);
 }
 
 /*

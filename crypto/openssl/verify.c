@@ -19,26 +19,6 @@
 
 #define TICKET_CERTIFICATE_MAX 64000 /* bytes: what else is in a session takes a few hundred */
 
-bool tls_verify_peer_is_verified(const SSL *ssl)
-{
-	return SSL_get0_peer_certificate(ssl) != NULL && SSL_get_verify_result(ssl) == X509_V_OK;
-}
-
-bool tls_verify_too_long(SSL *ssl)
-{
-	unsigned long error = ERR_peek_last_error();
-	char limit[96];
-
-	if (ERR_GET_LIB(error) != ERR_LIB_SSL || ERR_GET_REASON(error) != SSL_R_EXCESSIVE_MESSAGE_SIZE ||
-	    !tls_compat_reads_certificates(ssl))
-		return false;
-	snprintf(limit, sizeof(limit),
-	         "the peer shows more than %ld bytes of certificates (max_certificate_chain)",
-	         SSL_get_max_cert_list(ssl));
-	ERR_add_error_data(1, limit);
-	return true;
-}
-
 int tls_verify_note(int ok, X509_STORE_CTX *store)
 {
 	X509 *x = X509_STORE_CTX_get_current_cert(store);

@@ -9,18 +9,8 @@
 #include "tls.h"
 #include "settings/table.h"
 
-struct ssl_st;
 struct x509_st;
 struct x509_store_ctx_st;
-
-/* Whether the peer sent a certificate and its chain verified. */
-bool tls_verify_peer_is_verified(const struct ssl_st *ssl);
-
-/*
- * Whether SSL's handshake has just failed, by the newest error in the queue, because the peer shows more
- * certificates than it may: then that error says by which setting. The process that took the step.
- */
-bool tls_verify_too_long(struct ssl_st *ssl);
 
 /*
  * OpenSSL's callbacks for the certificates of a chain, in the process that goes on with the handshake. The

@@ -16,7 +16,7 @@
 
 #include "tls.h"
 #include "tls_mem.h"
-#include "tls_init.h"
+#include "crypto/crypto.h"
 #include "connection/limit.h"
 
 #define MANY 20000
@@ -39,9 +39,10 @@ void tls_shared_free(void *p)
 	free(p);
 }
 
-struct ossl_lib_ctx_st *tls_init_libctx(void)
+int tls_crypto_random(void *out, size_t size)
 {
-	return NULL;
+	memset(out, 42, size);
+	return 0;
 }
 
 static struct tls_address address(const char *text)
