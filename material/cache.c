@@ -17,7 +17,6 @@
 #include "settings/report.h"
 #include "tls_config.h"
 #include "material/stamp.h"
-#include "material/place.h"
 #include "material/remarks.h"
 
 /*
@@ -70,8 +69,7 @@ static const char *first_path(const struct tls_cache_source *source)
 static void problem(struct tls_report *r, const struct tls_origin *from,
                     const struct tls_cache_source *source, const char *what)
 {
-	tls_place_say(&(struct tls_place){.path = first_path(source), .from = from, .report = r}, TLS_ERROR, 0,
-	              "%s", what);
+	tls_report_add(r, TLS_ERROR, from->file, from->line, from->setting, "%s: %s", first_path(source), what);
 }
 
 /* Gives up one reference to ITEM; the last one frees it. */

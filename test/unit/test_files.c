@@ -1,6 +1,6 @@
 /* links: BENCH -Wl,--wrap=read */
 /*
- * test_store.c - files that are not what they were a moment ago, or that nobody may look at
+ * test_files.c - files that change while they are read, and files that the user may not read
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  */
