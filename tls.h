@@ -9,7 +9,7 @@
  *   tls tls_hash
  *   host/compat host/clock host/child host/dry_run
  *   heap/source heap/shape heap/lock heap/pages heap/heap heap/audit
- *   tls_mem
+ *   tls_mem tls_shared
  *   settings/report settings/table settings/hostname material/files tls_config settings/advice settings/runtime
  *   material/pem material/keyfile material/stamp material/access material/place material/remarks
  *   material/cache

@@ -22,6 +22,7 @@
 #include "tls.h"
 #include "host/compat.h"
 #include "tls_mem.h"
+#include "tls_shared.h"
 #include "settings/report.h"
 #include "settings/table.h"
 #include "settings/hostname.h"
@@ -673,14 +674,10 @@ void tls_server_close(struct tcp_connection *c, int fd)
 
 int tls_server_start(void)
 {
-	ending = tls_shared_alloc(sizeof(*ending));
-	if (ending == NULL) {
-		LM_ERR("no shared memory; give the host more with -m\n");
-		return -1;
-	}
-	return tls_pressure_start() == 0 && tls_queue_start() == 0 && tls_limit_start() == 0 &&
-	               tls_verdict_start() == 0
-	           ? tls_list_start()
+	ending = tls_shared_new(sizeof(*ending));
+	return ending != NULL && tls_pressure_start() == 0 && tls_queue_start() == 0 && tls_limit_start() == 0 &&
+	               tls_verdict_start() == 0 && tls_list_start() == 0
+	           ? 0
 	           : -1;
 }
 

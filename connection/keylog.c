@@ -19,7 +19,7 @@
 
 #include "connection/keylog.h"
 #include "host/compat.h"
-#include "tls_mem.h"
+#include "tls_shared.h"
 #include "settings/table.h"
 #include "material/access.h"
 #include "crypto/crypto.h"
@@ -352,11 +352,9 @@ int tls_keylog_start(const struct tls_options *o)
 	}
 	if (!tls_keylog_enabled())
 		return 0;
-	shared = tls_shared_alloc(sizeof(*shared));
-	if (shared == NULL) {
-		LM_ERR("no shared memory; give the host more with -m\n");
+	shared = tls_shared_new(sizeof(*shared));
+	if (shared == NULL)
 		return -1;
-	}
 	if ((o->keylog_mode & KEYLOG_TO_FILE) != 0 && check_file() != 0)
 		return -1;
 	if ((o->keylog_mode & KEYLOG_TO_PEER) != 0 && check_peer() != 0)

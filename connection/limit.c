@@ -12,6 +12,7 @@
 #include "tls_hash.h"
 #include "host/compat.h"
 #include "tls_mem.h"
+#include "tls_shared.h"
 #include "crypto/crypto.h"
 
 #define BUCKETS 1024
@@ -37,11 +38,9 @@ static struct shared *shared;
 
 int tls_limit_start(void)
 {
-	shared = tls_shared_alloc(sizeof(*shared));
-	if (shared == NULL || lock_init(&shared->lock) == NULL) {
-		LM_ERR("no shared memory; give the host more with -m\n");
+	shared = tls_shared_new_locked(sizeof(*shared));
+	if (shared == NULL)
 		return -1;
-	}
 	if (tls_crypto_random(&shared->secret, sizeof(shared->secret)) == 0)
 		return 0;
 	LM_ERR("no random number\n");

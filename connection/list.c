@@ -10,7 +10,7 @@
 
 #include "connection/list.h"
 #include "host/compat.h"
-#include "tls_mem.h"
+#include "tls_shared.h"
 #include "connection/connection.h"
 
 /* In shared memory. `lock` guards the list. */
@@ -24,11 +24,8 @@ static struct shared *shared;
 
 int tls_list_start(void)
 {
-	shared = tls_shared_alloc(sizeof(*shared));
-	if (shared != NULL && lock_init(&shared->lock) != NULL)
-		return 0;
-	LM_ERR("no shared memory; give the host more with -m\n");
-	return -1;
+	shared = tls_shared_new_locked(sizeof(*shared));
+	return shared != NULL ? 0 : -1;
 }
 
 void tls_list_add(struct tls_connection *t)

@@ -12,6 +12,7 @@
 #include "tls.h"
 #include "host/compat.h"
 #include "tls_mem.h"
+#include "tls_shared.h"
 #include "settings/table.h"
 #include "settings/runtime.h"
 #include "connection/stats.h"
@@ -35,11 +36,8 @@ static struct shared *shared;
 
 int tls_pressure_start(void)
 {
-	shared = tls_shared_alloc(sizeof(*shared));
-	if (shared != NULL)
-		return 0;
-	LM_ERR("no shared memory; give the host more with -m\n");
-	return -1;
+	shared = tls_shared_new(sizeof(*shared));
+	return shared != NULL ? 0 : -1;
 }
 
 /* Whether a line may be logged: the last one, at *AT, is LOG_SECONDS ago. Then *AT is now. */

@@ -12,6 +12,7 @@
 #include "connection/queue.h"
 #include "host/compat.h"
 #include "tls_mem.h"
+#include "tls_shared.h"
 #include "settings/table.h"
 #include "settings/runtime.h"
 
@@ -19,11 +20,8 @@ static atomic_ulong *waiting; /* bytes of cleartext, all connections; in shared 
 
 int tls_queue_start(void)
 {
-	waiting = tls_shared_alloc(sizeof(*waiting));
-	if (waiting != NULL)
-		return 0;
-	LM_ERR("no shared memory; give the host more with -m\n");
-	return -1;
+	waiting = tls_shared_new(sizeof(*waiting));
+	return waiting != NULL ? 0 : -1;
 }
 
 unsigned long tls_queue_total(void)

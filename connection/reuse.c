@@ -30,7 +30,7 @@
 #include "connection/reuse.h"
 #include "tls.h"
 #include "host/compat.h"
-#include "tls_mem.h"
+#include "tls_shared.h"
 #include "settings/table.h"
 #include "tls_domain_types.h"
 #include "connection/connection.h"
@@ -561,11 +561,8 @@ int tls_reuse_start(const struct tls_options *o)
 {
 	if (o->match_profile > 0 && tls_compat_host_asks())
 		tls_compat_ask_about_profiles();
-	shared = tls_shared_alloc(sizeof(*shared));
-	if (shared != NULL && lock_init(&shared->lock) != NULL)
-		return 0;
-	LM_ERR("no shared memory; give the host more with -m\n");
-	return -1;
+	shared = tls_shared_new_locked(sizeof(*shared));
+	return shared != NULL ? 0 : -1;
 }
 
 /*

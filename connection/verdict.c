@@ -20,6 +20,7 @@
 #include "host/compat.h"
 #include "host/clock.h"
 #include "tls_mem.h"
+#include "tls_shared.h"
 #include "settings/hostname.h"
 #include "tls_config.h"
 #include "settings/runtime.h"
@@ -46,11 +47,8 @@ static gen_lock_t *lock;
 
 int tls_verdict_start(void)
 {
-	lock = tls_shared_alloc(sizeof(*lock));
-	if (lock != NULL && lock_init(lock) != NULL)
-		return 0;
-	LM_ERR("no shared memory; give the host more with -m\n");
-	return -1;
+	lock = tls_shared_new_locked(sizeof(*lock));
+	return lock != NULL ? 0 : -1;
 }
 
 void tls_verdict_free(struct tls_verdict_note *note)

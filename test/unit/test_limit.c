@@ -1,4 +1,4 @@
-/* links: connection/limit.c test/unit/fake_host.c */
+/* links: connection/limit.c tls_shared.c test/unit/fake_host.c */
 /*
  * test_limit.c - handshakes counted by address
  *
