@@ -17,15 +17,17 @@
  *   tls_domain_types
  *   crypto/crypto
  *   crypto/openssl/compat crypto/openssl/types
+ *   crypto/openssl/memory crypto/openssl/pair crypto/openssl/random crypto/openssl/library
  *   tls_init
  *   connection/keylog
- *   crypto/openssl/random crypto/openssl/io crypto/openssl/lifetime crypto/openssl/names
+ *   crypto/openssl/io crypto/openssl/lifetime crypto/openssl/names
  *   crypto/openssl/bundle crypto/openssl/crl crypto/openssl/anchors crypto/openssl/key
  *   crypto/openssl/chain crypto/openssl/trust crypto/openssl/chain_check
  *   crypto/openssl/purpose crypto/openssl/ciphers crypto/openssl/compress crypto/openssl/policy
- *   crypto/openssl/session crypto/openssl/verify crypto/openssl/context
+ *   crypto/openssl/ssl crypto/openssl/ticket crypto/openssl/verify crypto/openssl/hello
+ *   crypto/openssl/context
  *   crypto/openssl/facts crypto/openssl/failure crypto/openssl/describe crypto/openssl/peer
- *   tls_domain tls_reload
+ *   tls_domain tls_build tls_generation tls_reload
  *   connection/queue connection/connection connection/list connection/limit connection/failure
  *   connection/deadline connection/pressure connection/turn connection/outgoing connection/choice
  *   connection/verdict connection/reuse connection/answer connection/item

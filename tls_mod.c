@@ -28,9 +28,9 @@
 #include "tls_init.h"
 #include "connection/keylog.h"
 #include "crypto/openssl/compress.h"
-#include "crypto/openssl/session.h"
 #include "crypto/crypto.h"
 #include "tls_domain.h"
+#include "tls_generation.h"
 #include "tls_reload.h"
 #include "connection/connection.h"
 #include "connection/list.h"
@@ -212,9 +212,9 @@ static int start_rooms(void)
 	if (options.dump_shared_memory != 1)
 		tls_init_hide_memory();
 	tls_compress_start(&options);
-	if (tls_io_start() != 0 || tls_session_start() != 0 || tls_keylog_start(&options) != 0 ||
-	    tls_outgoing_start(&options) != 0 || tls_reuse_start(&options) != 0 ||
-	    tls_domain_start(&options) != 0 || tls_server_start() != 0)
+	if (tls_io_start() != 0 || tls_ticket_start() != 0 || tls_keylog_start(&options) != 0 ||
+	    tls_outgoing_start(&options) != 0 || tls_reuse_start(&options) != 0 || tls_generation_start() != 0 ||
+	    tls_server_start() != 0)
 		return -1;
 	return tls_reload_start(&given);
 }
@@ -235,7 +235,7 @@ static int on_start(void)
 	}
 	if (start_rooms() != 0 || tls_stats_start(tls_rpc_gauges) != 0 || tls_rpc_start() != 0)
 		return -1;
-	if (register_timer(tls_deadline_sweep, NULL, 1) < 0 || register_timer(tls_session_sweep, NULL, 1) < 0 ||
+	if (register_timer(tls_deadline_sweep, NULL, 1) < 0 || register_timer(tls_ticket_sweep, NULL, 1) < 0 ||
 	    register_timer(trim_memory, NULL, 1) < 0) {
 		LM_ERR("no timer\n");
 		return -1;

@@ -26,6 +26,7 @@
 #include "crypto/openssl/compat.h"
 #include "material/cache.h"
 #include "tls_domain.h"
+#include "tls_generation.h"
 
 /* In shared memory. `lock` is held for the whole of a reload, and only ever tried. */
 struct shared {
@@ -157,7 +158,7 @@ static void tell_of_unverified(struct tls_generation *g)
 	for (struct tls_domain *d = NULL; (d = tls_domain_next(g, d)) != NULL;) {
 		size_t used = strlen(names);
 
-		if (d->role != TLS_CLIENT || (d->verify_mode != SSL_VERIFY_NONE && !d->accept_any))
+		if (d->role != TLS_CLIENT || (d->verify && !d->accept_any))
 			continue;
 		if (used + strlen(d->name) + sizeof(", ") > sizeof(names))
 			more = true;

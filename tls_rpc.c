@@ -26,6 +26,7 @@
 #include "crypto/crypto.h"
 #include "material/cache.h"
 #include "tls_domain.h"
+#include "tls_generation.h"
 #include "tls_reload.h"
 #include "connection/connection.h"
 #include "connection/list.h"
@@ -448,7 +449,7 @@ static void add_domain(struct answer *a, const struct tls_domain *d)
 	PUT(a, "s", "server_name", d->server_name != NULL ? d->server_name : "");
 	PUT(a, "s", "server_id", d->server_id != NULL ? d->server_id : "");
 	PUT(a, "d", "generation", tls_generation_number(d->generation));
-	PUT(a, "d", "connections", __atomic_load_n(&d->connections, __ATOMIC_RELAXED));
+	PUT(a, "d", "connections", atomic_load_explicit(&d->connections, memory_order_relaxed));
 	for (int i = 0; i < 2; i++)
 		if (d->chains[i] != NULL)
 			add_certificate(a, &certificate_fields[i], tls_chain_certificate(d->chains[i]));

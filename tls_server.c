@@ -32,6 +32,7 @@
 #include "tls_init.h"
 #include "crypto/crypto.h"
 #include "tls_domain.h"
+#include "tls_generation.h"
 #include "connection/connection.h"
 #include "connection/list.h"
 #include "connection/queue.h"

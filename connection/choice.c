@@ -18,6 +18,7 @@
 #include "connection/stats.h"
 #include "tls_domain_types.h"
 #include "tls_domain.h"
+#include "tls_generation.h"
 #include "connection/connection.h"
 #include "connection/failure.h"
 #include "connection/outgoing.h"

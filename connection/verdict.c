@@ -28,6 +28,7 @@
 #include "crypto/crypto.h"
 #include "tls_init.h"
 #include "tls_domain.h"
+#include "tls_generation.h"
 #include "connection/connection.h"
 
 #define BAD_SECONDS 30 /* how long a refusal stands: the certificate's time may begin meanwhile */
@@ -112,7 +113,7 @@ void tls_demand_begin(struct tls_demand *out, const struct tls_domain_query *q)
 	if (out->generation == NULL || is_refused(out->generation, q))
 		return;
 	d = tls_domain_find(out->generation, q, &named);
-	if (d->verify_mode == 0 || d->accept_any || (!d->reuse_verified_only && !is_chosen(d, q))) {
+	if (!d->verify || d->accept_any || (!d->reuse_verified_only && !is_chosen(d, q))) {
 		out->kind = TLS_DEMAND_NOTHING;
 		return;
 	}

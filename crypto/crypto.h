@@ -10,6 +10,7 @@
 #define TLS_CRYPTO_H
 
 #include "tls.h"
+#include "tls_config.h"
 #include "connection/stats.h"
 
 /* The library's state of one connection, the context of one domain, a certificate: only the library's folder looks inside. */
@@ -102,6 +103,37 @@ struct tls_crypto_lock *tls_crypto_lock_new(void);
 int tls_crypto_lock_take(struct tls_crypto_lock *lock);
 int tls_crypto_lock_release(struct tls_crypto_lock *lock);
 void tls_crypto_lock_free(struct tls_crypto_lock *lock);
+
+/* ---- contexts: what all connections of a domain share */
+
+/*
+ * Gives D a new context by the settings of SECTION and by what D has loaded: keys, chains, trust and how it verifies.
+ * Sets D's versions and session context. Shared scope. Returns 0, -1 with the problems in R; D may have a context even
+ * then.
+ */
+int tls_ctx_make(struct tls_domain *d, const struct tls_section *section, struct tls_report *r);
+
+/* Warns in R of what the settings of SECTION make of the context of D. Shared scope. */
+void tls_ctx_check(const struct tls_domain *d, const struct tls_section *section, struct tls_report *r);
+
+/* Another reference to CTX, to be freed on its own. NULL when that is impossible. Any process, any scope. */
+struct tls_ctx *tls_ctx_share(struct tls_ctx *ctx);
+
+/* Drops a reference to CTX (may be NULL). Any process, any scope. */
+void tls_ctx_free(struct tls_ctx *ctx);
+
+/* ---- session tickets */
+
+/*
+ * Makes the ticket keys that all contexts and processes share. Main process, before the forks. Returns 0 or -1 (logged).
+ */
+int tls_ticket_start(void);
+
+/*
+ * In the timer process, once a second: makes a new ticket key when the current one is old, and wipes the previous one
+ * when no ticket that it made is still good. Blocks nobody.
+ */
+void tls_ticket_sweep(unsigned ticks, void *param);
 
 /* ---- a connection: its state in the library */
 
@@ -201,6 +233,18 @@ struct tls_chain;
 
 /* Trust anchors and revocation lists. */
 struct tls_trust;
+
+/*
+ * The key in the file PATH, the chain in the file PATH, and what the files CA_LIST and CRL and the folder CA_PATH hold.
+ * PASSWORD may be NULL, and so may each of the last three. FROM says where it is set; for a trust in the order ca_list,
+ * ca_path, crl. Shared scope. CACHE owns the result. NULL with the reason in R.
+ */
+struct tls_key *tls_key_load(struct tls_cache *cache, const char *path, const char *password,
+                             const struct tls_origin *from, struct tls_report *r);
+struct tls_chain *tls_chain_load(struct tls_cache *cache, const char *path, const struct tls_origin *from,
+                                 struct tls_report *r);
+struct tls_trust *tls_trust_load(struct tls_cache *cache, const char *ca_list, const char *ca_path,
+                                 const char *crl, const struct tls_origin from[3], struct tls_report *r);
 
 /* The certificate itself, still CHAIN's. */
 struct tls_cert *tls_chain_certificate(const struct tls_chain *chain);
@@ -366,5 +410,28 @@ bool tls_peer_is_good(const struct tls_peer *peer, const struct tls_domain *clie
 /* Whether the secrets of connections are written out, and one line of them in the NSS format. Any process. */
 bool tls_keylog_enabled(void);
 void tls_keylog_line(const char *line);
+
+/* Alerts, by their numbers in TLS (RFC 8446 section 6). */
+enum tls_alert {
+	TLS_ALERT_ILLEGAL_PARAMETER = 47,
+	TLS_ALERT_UNRECOGNIZED_NAME = 112,
+};
+
+/* Why a handshake is refused: for the peer, and for the log. */
+struct tls_refusal {
+	enum tls_alert alert;
+	char text[512];
+};
+
+/*
+ * A client of USE asks for NAME, LENGTH bytes as it sent them; NULL: for none. Returns the domain that takes the
+ * connection, which may be USE->domain, or NULL to refuse it, with the reason in OUT. In the process that goes on with
+ * the handshake. Defined in tls_domain.c.
+ */
+struct tls_domain *tls_domain_choose(const struct tls_domain_use *use, const char *name, size_t length,
+                                     struct tls_refusal *out);
+
+/* USE's connection has the context of D from now on. Defined in tls_domain.c. */
+void tls_domain_move(struct tls_domain_use *use, struct tls_domain *d);
 
 #endif

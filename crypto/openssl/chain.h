@@ -11,7 +11,6 @@
 #include "crypto/crypto.h"
 #include "crypto/openssl/compat.h"
 
-struct tls_cache;
 struct tls_report;
 
 /* What the file of a chain holds. */
@@ -22,12 +21,6 @@ struct tls_chain_file {
 	int *lines;   /* of the leaf's BEGIN, then of those of the others */
 	bool skipped; /* something in it was skipped, and that is reported */
 };
-
-/*
- * The chain in the file PATH, which is set at FROM. Shared scope. CACHE owns it. NULL with the reason in R.
- */
-struct tls_chain *tls_chain_load(struct tls_cache *cache, const char *path, const struct tls_origin *from,
-                                 struct tls_report *r);
 
 /*
  * Gives CTX the pair of CHAIN and KEY; FROM has the origins of the certificate and of the key. Shared scope. Returns 0,

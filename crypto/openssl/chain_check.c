@@ -524,8 +524,7 @@ static void check_domain(struct audit *audit, const struct tls_domain *d, const 
 		if (d->chains[n] != NULL)
 			check_chain(audit, d->chains[n], d->trust, &at);
 	}
-	if (d->trust != NULL && d->verify_mode != SSL_VERIFY_NONE && !d->accept_any &&
-	    is_new(audit, d->trust, &marks[TOLD]))
+	if (d->trust != NULL && d->verify && !d->accept_any && is_new(audit, d->trust, &marks[TOLD]))
 		tls_trust_say(d->trust, s->settings.crl, from, audit->report);
 }
 

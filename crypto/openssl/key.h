@@ -11,16 +11,6 @@
 #include "crypto/crypto.h"
 #include "crypto/openssl/compat.h"
 
-struct tls_cache;
-struct tls_report;
-
-/*
- * The key in the file PATH, which is set at FROM; PASSWORD may be NULL. Shared scope. CACHE owns it. NULL with the
- * reason in R.
- */
-struct tls_key *tls_key_load(struct tls_cache *cache, const char *path, const char *password,
-                             const struct tls_origin *from, struct tls_report *r);
-
 /* Still KEY's, and in no process what it signs with, unless tls_key_adopt() says so. */
 EVP_PKEY *tls_key_parsed(const struct tls_key *key);
 

@@ -11,15 +11,7 @@
 #include "crypto/crypto.h"
 #include "crypto/openssl/compat.h"
 
-struct tls_cache;
 struct tls_report;
-
-/*
- * What the files CA_LIST and CRL and the folder CA_PATH hold, each of which may be NULL; FROM has their origins, in the
- * order ca_list, ca_path, crl. Shared scope. CACHE owns it. NULL with the reason in R.
- */
-struct tls_trust *tls_trust_load(struct tls_cache *cache, const char *ca_list, const char *ca_path,
-                                 const char *crl, const struct tls_origin from[3], struct tls_report *r);
 
 /* Makes CTX trust TRUST. Shared scope. Returns 0, -1 without memory. */
 int tls_trust_use(SSL_CTX *ctx, struct tls_trust *trust);

@@ -15,9 +15,16 @@
 #include "tls_domain_types.h"
 #include "crypto/openssl/compat.h"
 #include "crypto/openssl/names.h"
-#include "crypto/openssl/session.h"
+#include "crypto/openssl/ticket.h"
 
 #define TICKET_CERTIFICATE_MAX 64000 /* bytes: what else is in a session takes a few hundred */
+
+int tls_verify_mode(const struct tls_domain *d)
+{
+	if (!d->verify)
+		return SSL_VERIFY_NONE;
+	return d->require ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT : SSL_VERIFY_PEER;
+}
 
 int tls_verify_note(int ok, X509_STORE_CTX *store)
 {
@@ -368,7 +375,7 @@ static int verify_client(SSL *ssl, X509_STORE_CTX *store)
 	int ok = verify(ssl, store);
 
 	if (ok == 1)
-		tls_session_verified(ssl, store);
+		tls_ticket_verified(ssl, store);
 	return ok;
 }
 

@@ -9,8 +9,12 @@
 #include "tls.h"
 #include "settings/table.h"
 
+struct tls_domain;
 struct x509_st;
 struct x509_store_ctx_st;
+
+/* How D verifies its peers, as OpenSSL's SSL_VERIFY_ flags. */
+int tls_verify_mode(const struct tls_domain *d);
 
 /*
  * OpenSSL's callbacks for the certificates of a chain, in the process that goes on with the handshake. The

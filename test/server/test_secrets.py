@@ -159,7 +159,7 @@ def test_ticket_keys_of_a_quiet_server_are_replaced_and_wiped(start_host, certs,
     hours.write_text("")
     subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
     host = start_host(modparams=certs.server_ec.params(), env={"LD_PRELOAD": str(library), "HOURS_FILE": str(hours)})
-    at = module_locks(host)["session.c"] + 8  # behind the lock: two keys of 96 bytes
+    at = module_locks(host)["ticket.c"] + 8  # behind the lock: two keys of 96 bytes
 
     def keys():
         with open(f"/proc/{host.process.pid}/mem", "rb") as f:

@@ -97,7 +97,7 @@ def stands_still(host):
     return host.rpc("stats.get_statistics", "handshakes_accepted") == before
 
 
-@pytest.mark.parametrize("file", ["limit.c", "tls_domain.c", "list.c", "tls_reload.c", "session.c"])
+@pytest.mark.parametrize("file", ["limit.c", "tls_generation.c", "list.c", "tls_reload.c", "ticket.c"])
 def test_a_lock_that_nobody_gives_back(start_host, certs, load, file):
     """As if the killed process had held it: every other runs into it before the host notices, and still all ends."""
     host = start_host(modparams=certs.server_ec.params(max_handshakes_per_address=1000), tcp_children=4)

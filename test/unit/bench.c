@@ -20,9 +20,10 @@
 #include "tls_init.h"
 #include "connection/keylog.h"
 #include "crypto/openssl/compress.h"
-#include "crypto/openssl/session.h"
+#include "crypto/openssl/ticket.h"
 #include "crypto/crypto.h"
 #include "tls_domain.h"
+#include "tls_generation.h"
 #include "tls_reload.h"
 #include "tls_server.h"
 #include "bench.h"
@@ -226,8 +227,8 @@ int bench_start(const char *text)
 	    tls_init_start(false) != 0)
 		return -1;
 	tls_compress_start(&bench_options);
-	if (tls_io_start() != 0 || tls_session_start() != 0 || tls_keylog_start(&bench_options) != 0 ||
-	    tls_domain_start(&bench_options) != 0 || tls_server_start() != 0 || tls_reload_start(&params) != 0 ||
+	if (tls_io_start() != 0 || tls_ticket_start() != 0 || tls_keylog_start(&bench_options) != 0 ||
+	    tls_generation_start() != 0 || tls_server_start() != 0 || tls_reload_start(&params) != 0 ||
 	    tls_stats_start(no_gauges) != 0)
 		return -1;
 	tls_init_process();

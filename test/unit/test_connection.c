@@ -24,6 +24,7 @@
 #include "crypto/openssl/compat.h"
 #include "crypto/openssl/types.h"
 #include "tls_domain.h"
+#include "tls_generation.h"
 #include "tls_reload.h"
 #include "connection/connection.h"
 #include "connection/list.h"

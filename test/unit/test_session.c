@@ -23,7 +23,7 @@
 #include "settings/table.h"
 #include "crypto/openssl/compat.h"
 #include "crypto/openssl/types.h"
-#include "crypto/openssl/session.h"
+#include "crypto/openssl/ticket.h"
 #include "tls_reload.h"
 #include "connection/list.h"
 #include "bench.h"
@@ -567,7 +567,7 @@ static bool has_its_key(const SSL_SESSION *session, int version)
 static void new_key(void)
 {
 	steady_offset += 40 * HOUR;
-	tls_session_sweep(0, NULL);
+	tls_ticket_sweep(0, NULL);
 }
 
 /* Also when nobody calls the timer's function in time. */
@@ -582,17 +582,17 @@ static void keys_change_by_a_clock_that_nobody_sets(void **state)
 			wall_offset -= 10 * DAY;
 			steady_offset += 11 * HOUR;
 			if (timer == 1)
-				tls_session_sweep(0, NULL);
+				tls_ticket_sweep(0, NULL);
 			assert_true(has_its_key(session, versions[v]));
 			steady_offset += 2 * HOUR;
 			if (timer == 1)
-				tls_session_sweep(0, NULL);
+				tls_ticket_sweep(0, NULL);
 			assert_false(has_its_key(session, versions[v]));
 			SSL_SESSION_free(session);
 			session = first_session(NULL, versions[v]);
 			wall_offset += 20 * DAY;
 			if (timer == 1)
-				tls_session_sweep(0, NULL);
+				tls_ticket_sweep(0, NULL);
 			assert_true(has_its_key(session, versions[v]));
 			SSL_SESSION_free(session);
 		}
@@ -609,15 +609,15 @@ static void a_key_is_wiped_on_a_quiet_server(void **state)
 	assert_int_equal(secrets_kept(first), SECRETS);
 	before = secret_count;
 	pass(12 * HOUR + MINUTE);
-	tls_session_sweep(0, NULL);
+	tls_ticket_sweep(0, NULL);
 	assert_int_equal(secret_count, before + SECRETS);
 	assert_int_equal(secrets_kept(first), SECRETS); /* some tickets are still good */
 	pass(2 * HOUR + MINUTE);
-	tls_session_sweep(0, NULL);
+	tls_ticket_sweep(0, NULL);
 	assert_int_equal(secret_count, before + SECRETS);
 	assert_int_equal(secrets_kept(first), 0);
 	assert_int_equal(secrets_kept(secrets), SECRETS);
-	tls_session_sweep(0, NULL);
+	tls_ticket_sweep(0, NULL);
 	assert_int_equal(secret_count, before + SECRETS);
 }
 
@@ -649,7 +649,7 @@ static void zeros_are_no_key(void **state)
 
 	new_key();
 	pass(3 * HOUR);
-	tls_session_sweep(0, NULL);
+	tls_ticket_sweep(0, NULL);
 	open_to_server(NULL, TLS1_2_VERSION);
 	assert_true(ends_shake(&e, NULL));
 	both_talk();
@@ -673,10 +673,10 @@ static void tickets_outlive_the_change_of_their_key(void **state)
 		pass(12 * HOUR - MINUTE);
 		session = first_session(NULL, versions[v]);
 		pass(2 * MINUTE);
-		tls_session_sweep(0, NULL);
+		tls_ticket_sweep(0, NULL);
 		assert_false(has_its_key(session, versions[v]));
 		pass(2 * HOUR - 3 * MINUTE);
-		tls_session_sweep(0, NULL);
+		tls_ticket_sweep(0, NULL);
 		assert_true(resumes(session, NULL, versions[v]));
 		SSL_SESSION_free(session);
 		session = take_session(); /* TLS 1.2 gives a new ticket, too, when the key is not the current one */

@@ -1,5 +1,5 @@
 /*
- * crypto/openssl/session.c - resumption: ticket keys, shared by all contexts and processes, and their rotation
+ * crypto/openssl/ticket.c - resumption: ticket keys, shared by all contexts and processes, and their rotation
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
@@ -13,14 +13,15 @@
 #include <openssl/core_names.h>
 #include <openssl/rand.h>
 
-#include "crypto/openssl/session.h"
+#include "crypto/openssl/ticket.h"
 #include "host/compat.h"
 #include "host/clock.h"
 #include "tls_mem.h"
 #include "settings/runtime.h"
 #include "tls_domain_types.h"
 #include "crypto/openssl/compat.h"
-#include "tls_init.h"
+#include "crypto/crypto.h"
+#include "crypto/openssl/library.h"
 #include "crypto/openssl/lifetime.h"
 
 #define TICKET_SECONDS (2 * 3600)  /* one ticket */
@@ -43,7 +44,7 @@ static EVP_CIPHER *ticket_cipher; /* of the shared library context */
 
 static int make_key(struct ticket_key *k)
 {
-	OSSL_LIB_CTX *libctx = tls_init_libctx();
+	OSSL_LIB_CTX *libctx = tls_library_context();
 
 	if (RAND_bytes_ex(libctx, k->name, sizeof(k->name), 0) != 1 ||
 	    RAND_priv_bytes_ex(libctx, k->cipher, sizeof(k->cipher), 0) != 1 ||
@@ -60,17 +61,17 @@ static int start_in_scope(void *arg)
 	keys = tls_shared_alloc(sizeof(*keys));
 	if (keys == NULL || lock_init(&keys->lock) == NULL)
 		return -1;
-	ticket_cipher = EVP_CIPHER_fetch(tls_init_libctx(), "AES-256-CBC", NULL);
+	ticket_cipher = EVP_CIPHER_fetch(tls_library_context(), "AES-256-CBC", NULL);
 	return ticket_cipher != NULL ? make_key(&keys->current) : -1;
 }
 
-int tls_session_start(void)
+int tls_ticket_start(void)
 {
 	char reason[256];
 
-	if (tls_init_run_shared(start_in_scope, NULL) == 0)
+	if (tls_crypto_run_shared(start_in_scope, NULL) == 0)
 		return 0;
-	LM_ERR("no keys for session tickets: %s\n", tls_init_errors(reason, sizeof(reason)));
+	LM_ERR("no keys for session tickets: %s\n", tls_crypto_errors(reason, sizeof(reason)));
 	return -1;
 }
 
@@ -113,15 +114,15 @@ static void current_key(struct ticket_key *out)
 	copy_current(out);
 }
 
-void tls_session_sweep(unsigned ticks, void *param)
+void tls_ticket_sweep(unsigned ticks, void *param)
 {
 	struct ticket_key k;
 
 	(void)ticks;
 	(void)param;
-	tls_mem_enter(); /* random numbers are of the shared library context */
+	tls_crypto_enter(); /* random numbers are of the shared library context */
 	current_key(&k);
-	tls_mem_leave();
+	tls_crypto_leave();
 	if (age_of(&k) > TICKET_SECONDS) {
 		lock_get(&keys->lock);
 		OPENSSL_cleanse(&keys->previous, sizeof(keys->previous));
@@ -171,7 +172,8 @@ static int ticket_key_cb(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_C
 	if (writing) {
 		current_key(&k);
 		memcpy(name, k.name, sizeof(k.name));
-		ok = RAND_bytes_ex(tls_init_libctx(), iv, (size_t)EVP_CIPHER_get_iv_length(ticket_cipher), 0) == 1 &&
+		ok = RAND_bytes_ex(tls_library_context(), iv, (size_t)EVP_CIPHER_get_iv_length(ticket_cipher), 0) ==
+		         1 &&
 		     EVP_EncryptInit_ex2(cipher, ticket_cipher, k.cipher, iv, NULL) == 1;
 	} else {
 		found = named_key(name, &k);
@@ -209,7 +211,7 @@ static __thread struct {
 	size_t length;
 } hello;
 
-void tls_session_hello(SSL *ssl, const char *name, size_t length)
+void tls_ticket_hello(SSL *ssl, const char *name, size_t length)
 {
 	struct tls_session_terms *terms = terms_of(ssl);
 
@@ -220,7 +222,7 @@ void tls_session_hello(SSL *ssl, const char *name, size_t length)
 		*terms = (struct tls_session_terms){.end = TLS_LIFETIME_ENDLESS};
 }
 
-void tls_session_verified(SSL *ssl, X509_STORE_CTX *store)
+void tls_ticket_verified(SSL *ssl, X509_STORE_CTX *store)
 {
 	struct tls_session_terms *terms = terms_of(ssl);
 
@@ -337,16 +339,7 @@ static SSL_TICKET_RETURN on_ticket_read(SSL *ssl, SSL_SESSION *session, const un
 
 /* ---- contexts */
 
-int tls_session_context(const char *identity, unsigned char out[TLS_SESSION_CONTEXT_SIZE])
-{
-	size_t length;
-
-	return EVP_Q_digest(tls_init_libctx(), "SHA256", NULL, identity, strlen(identity), out, &length) == 1
-	           ? 0
-	           : -1;
-}
-
-int tls_session_setup(SSL_CTX *ctx, bool server, const unsigned char context[TLS_SESSION_CONTEXT_SIZE])
+int tls_ticket_setup(SSL_CTX *ctx, bool server, const unsigned char context[TLS_SESSION_CONTEXT_SIZE])
 {
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	if (!server)
