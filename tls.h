@@ -10,7 +10,8 @@
  *   host/compat host/clock host/child host/dry_run
  *   heap/source heap/shape heap/lock heap/pages heap/heap heap/audit
  *   tls_mem tls_shared
- *   settings/report settings/table settings/hostname material/files tls_config settings/advice settings/runtime
+ *   settings/text settings/report settings/table settings/values settings/section settings/hostname
+ *   tls_config material/files tls_config_files settings/advice settings/runtime
  *   material/pem material/keyfile material/stamp material/access material/place material/remarks
  *   material/cache
  *   connection/stats

@@ -11,6 +11,7 @@
 #include "tls_hash.h"
 #include "tls_mem.h"
 #include "settings/report.h"
+#include "settings/text.h"
 #include "settings/hostname.h"
 #include "settings/runtime.h"
 #include "tls_config.h"

@@ -20,6 +20,7 @@
 #include "heap/heap.h"
 #include "settings/report.h"
 #include "settings/table.h"
+#include "settings/values.h"
 #include "tls_config.h"
 #include "settings/runtime.h"
 #include "connection/stats.h"
@@ -97,8 +98,8 @@ static int make_params(void)
 	int count = 0;
 
 	tls_settings_init(&given);
-	tls_options_init(&options);
-	for (const struct tls_setting *row = tls_settings_table; row->name != NULL; row++) {
+	tls_settings_init_options(&options);
+	TLS_EACH_SETTING(row) {
 		if ((row->flags & TLS_IN_MODPARAM) == 0)
 			continue;
 		if (add_param(row->name, row, &count) != 0 ||
@@ -115,37 +116,9 @@ static void read_choices(struct tls_report *r)
 		const struct tls_setting *row = tls_setting_find(params[i].name, TLS_IN_MODPARAM);
 
 		if (choice_text[i] != NULL)
-			tls_setting_parse(row, (row->flags & TLS_OF_DOMAIN) != 0 ? (void *)&given : (void *)&options,
-			                  choice_text[i], r, NULL, 0);
-	}
-}
-
-/* Settings that users' configurations have and that nothing here needs. */
-static const struct {
-	const char *name, *why;
-	enum tls_severity severity;
-} without_effect[] = {
-	{"session_cache", "sessions are resumed from tickets, in any process, and nothing is kept for them",
-     TLS_WARNING},
-	{"ssl_freelist_max_len", "OpenSSL keeps no such list since 1.1.0", TLS_WARNING},
-	{"key_password_mode", "nobody is asked for a password: private_key_password holds it", TLS_WARNING},
-	{"provider_quirks", "the library contexts of this module need no such repair", TLS_WARNING},
-	{"provider_quirks_config", "the library contexts of this module need no such repair", TLS_WARNING},
-	{"engine_config", "no engine is used", TLS_WARNING},
-	{"engine_algorithms", "no engine is used", TLS_WARNING},
-	{"engine", "keys in hardware are not served; remove it if your keys are in files", TLS_ERROR},
-};
-
-static void note_without_effect(struct tls_report *r)
-{
-	char value[2];
-
-	for (size_t i = 0; i < sizeof(without_effect) / sizeof(without_effect[0]); i++) {
-		const struct tls_setting *row = tls_setting_find(without_effect[i].name, TLS_IN_MODPARAM);
-
-		if (tls_setting_print(row, &options, value, sizeof(value))[0] != '\0')
-			tls_report_add(r, without_effect[i].severity, NULL, 0, row->name, "has no effect: %s",
-			               without_effect[i].why);
+			tls_setting_parse(&(struct tls_spot){.r = r, .setting = row->name}, row,
+			                  (row->flags & TLS_OF_DOMAIN) != 0 ? (void *)&given : (void *)&options,
+			                  choice_text[i]);
 	}
 }
 
@@ -156,8 +129,8 @@ static void note_beside_config(struct tls_report *r)
 
 	if (options.config == NULL || options.config[0] == '\0')
 		return;
-	for (const struct tls_setting *row = tls_settings_table; row->name != NULL; row++)
-		if ((row->flags & TLS_OF_DOMAIN) != 0 && (row->flags & TLS_IN_MODPARAM) != 0 &&
+	TLS_EACH_DOMAIN_SETTING(row)
+		if ((row->flags & TLS_IN_MODPARAM) != 0 &&
 		    tls_setting_print(row, &given, value, sizeof(value))[0] != '\0')
 			tls_report_add(r, TLS_WARNING, NULL, 0, row->name,
 			               "has no effect beside config: set it in the sections of that file");
@@ -170,8 +143,8 @@ static int resolve_keylog_file(void)
 
 	if (options.keylog_file == NULL)
 		return 0;
-	options.keylog_file = tls_path_resolve(options.keylog_file, tls_reload_folder(room, sizeof(room)),
-	                                       getcwd(work, sizeof(work)) != NULL ? work : "/");
+	options.keylog_file = tls_config_resolve_path(options.keylog_file, tls_reload_folder(room, sizeof(room)),
+	                                              getcwd(work, sizeof(work)) != NULL ? work : "/");
 	if (options.keylog_file != NULL)
 		return 0;
 	LM_ERR("no memory for the path of keylog_file\n");
@@ -188,8 +161,7 @@ static int read_params(void)
 
 	tls_report_init(&r);
 	read_choices(&r);
-	tls_modparam_check(&given, &options, &r);
-	note_without_effect(&r);
+	tls_settings_check_params(&given, &options, &r);
 	note_beside_config(&r);
 	if (options.certificate_compression > 0 && !tls_compat_has_certificate_compression())
 		tls_report_add(&r, TLS_WARNING, NULL, 0, "certificate_compression", "has no effect: %s",
@@ -197,7 +169,7 @@ static int read_params(void)
 	tls_reload_log(&r);
 	errors = r.errors;
 	tls_report_clear(&r);
-	tls_options_preset(&options);
+	tls_settings_set_option_defaults(&options);
 	return errors == 0 ? resolve_keylog_file() : -1;
 }
 

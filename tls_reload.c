@@ -18,6 +18,7 @@
 #include "settings/report.h"
 #include "settings/table.h"
 #include "tls_config.h"
+#include "tls_config_files.h"
 #include "settings/advice.h"
 #include "settings/runtime.h"
 #include "material/access.h"
@@ -92,12 +93,12 @@ static struct tls_config *read_config(struct tls_report *r)
 	if (getcwd(work, sizeof(work)) == NULL)
 		strcpy(work, "/");
 	if (file != NULL && file[0] != '\0')
-		path = tls_path_resolve(file, folder, work);
+		path = tls_config_resolve_path(file, folder, work);
 	read_at = reading_time(path);
 	if (file == NULL || file[0] == '\0')
 		cfg = tls_config_from_params(params);
 	else if (path != NULL)
-		cfg = tls_config_read(path, r);
+		cfg = tls_config_files_read(path, r);
 	free(path);
 	if (cfg != NULL && tls_config_resolve(cfg, folder, work) != 0) {
 		tls_config_free(cfg);

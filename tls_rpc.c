@@ -19,6 +19,7 @@
 #include "heap/heap.h"
 #include "tls_mem.h"
 #include "settings/report.h"
+#include "settings/text.h"
 #include "tls_config.h"
 #include "settings/runtime.h"
 #include "connection/stats.h"
@@ -606,12 +607,6 @@ static void rpc_info(rpc_t *rpc, void *ctx)
 
 /* ---- tls.options, tls.kill */
 
-/* The packaged module's tls.options has another name for this one than its run-time configuration. */
-static const char *option_name(const char *name)
-{
-	return strcmp(name, "ssl_free_list_max") == 0 ? "ssl_freelist_max" : name;
-}
-
 static void add_option(struct answer *a, const char *name, const char *text)
 {
 	char *copy = text != NULL ? strdup(text) : NULL;
@@ -628,9 +623,9 @@ static void rpc_options(rpc_t *rpc, void *ctx)
 	begin_struct(&a);
 	for (int i = 0; tls_runtime_get(i, &v); i++) {
 		if (v.is_number)
-			PUT(&a, "d", option_name(v.name), v.number);
+			PUT(&a, "d", v.rpc_name, v.number);
 		else
-			add_option(&a, option_name(v.name), v.text);
+			add_option(&a, v.rpc_name, v.text);
 	}
 	end_answer(&a);
 }

@@ -12,7 +12,7 @@
 #include "tls.h"
 #include "host/compat.h"
 #include "tls_mem.h"
-#include "settings/report.h"
+#include "settings/text.h"
 #include "settings/table.h"
 #include "settings/runtime.h"
 #include "connection/stats.h"

@@ -16,7 +16,9 @@
 #include "settings/advice.h"
 #include "tls.h"
 #include "settings/report.h"
+#include "settings/section.h"
 #include "settings/table.h"
+#include "settings/values.h"
 #include "tls_config.h"
 
 #define NAME_SIZE 320
@@ -71,9 +73,7 @@ static int compare_placed(const void *a, const void *b)
 	const struct tls_section *x = *(struct tls_section *const *)a, *y = *(struct tls_section *const *)b;
 	int d = compare_places(x, y);
 
-	if (d != 0 || (d = strcmp(x->file, y->file)) != 0)
-		return d;
-	return (x->line > y->line) - (x->line < y->line);
+	return d != 0 ? d : tls_section_compare_positions(x, y);
 }
 
 /* ---- names, as tls_domain.c compares them */
@@ -293,9 +293,9 @@ static void check_address(const struct tls_section *s, struct tls_report *r)
 /* The line of S with a password in it, 0: none. */
 static int password_line(const struct tls_section *s)
 {
-	for (const struct tls_setting *row = tls_settings_table; (row->flags & TLS_OF_DOMAIN) != 0; row++)
-		if ((row->flags & TLS_SECRET) != 0 && s->set_lines[row - tls_settings_table] > 0)
-			return s->set_lines[row - tls_settings_table];
+	TLS_EACH_DOMAIN_SETTING(row)
+		if ((row->flags & TLS_SECRET) != 0 && *tls_section_line(s, row) > 0)
+			return *tls_section_line(s, row);
 	return 0;
 }
 

@@ -1,5 +1,5 @@
 /*
- * settings/report.c - what is wrong with a configuration, collected, so that an operator sees all of it at once
+ * settings/report.c - the problems of a configuration, collected so that an operator sees all of them at once
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  */
@@ -12,54 +12,14 @@
 #include <string.h>
 
 #include "settings/report.h"
+#include "settings/text.h"
 
 #define PROBLEMS_MAX 100 /* of each severity in one report */
 
-/* Stands at the end of a report for what could not be stored. Shared by all reports, never changed. */
-static char no_memory_text[] = "memory is short, problems were lost; free some memory and try again";
+/* The last problem of a report that has lost some. Shared by all reports, never changed. */
+static char no_memory_text[] =
+	"out of memory, so some problems are not listed; free some memory and try again";
 static struct tls_problem no_memory = {.severity = TLS_ERROR, .text = no_memory_text};
-
-/*
- * How many bytes a character has that begins with FIRST, and what its second byte may be; 0: nothing begins
- * so.
- */
-static size_t character_size(unsigned char first, unsigned char *from, unsigned char *to)
-{
-	*from = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80; /* nothing in more bytes than it needs */
-	*to = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;   /* no surrogates, nothing above U+10FFFF */
-	if (first < 0x80)
-		return first >= ' ' && first != 0x7f ? 1 : 0;
-	if (first < 0xc2 || first > 0xf4)
-		return 0;
-	return first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-}
-
-size_t tls_text_character(const char *s)
-{
-	const unsigned char *c = (const unsigned char *)s;
-	unsigned char from, to;
-	size_t size = character_size(c[0], &from, &to);
-
-	for (size_t i = 1; i < size; i++) {
-		if (c[i] < from || c[i] > to)
-			return 0;
-		from = 0x80;
-		to = 0xbf;
-	}
-	return size;
-}
-
-char *tls_text_clean(char *text)
-{
-	for (char *p = text; *p != '\0';) {
-		size_t size = tls_text_character(p);
-
-		if (size == 0)
-			*p = '?';
-		p += size > 0 ? size : 1;
-	}
-	return text;
-}
 
 void tls_report_init(struct tls_report *r)
 {
@@ -80,7 +40,7 @@ void tls_report_clear(struct tls_report *r)
 	tls_report_init(r);
 }
 
-/* "FILE:LINE: SETTING: WORDS", as much of it as there is, malloc'ed; NULL when memory is short. */
+/* "FILE:LINE: SETTING: WORDS" without the parts that are not given, malloc'ed; NULL when memory is short. */
 static char *place(const char *file, int line, const char *setting, const char *words)
 {
 	char number[16] = "", *text;
@@ -94,7 +54,7 @@ static char *place(const char *file, int line, const char *setting, const char *
 	return tls_text_clean(text);
 }
 
-/* Appends TEXT, NULL when it was lost, which it takes over. What stands for lost problems stays the last. */
+/* Appends TEXT (NULL: it was lost) and takes it over. no_memory, once appended, remains the last. */
 static void append(struct tls_report *r, enum tls_severity severity, int line, char *text)
 {
 	struct tls_problem *problem = text != NULL ? malloc(sizeof(*problem)) : NULL;
@@ -103,7 +63,7 @@ static void append(struct tls_report *r, enum tls_severity severity, int line, c
 		free(text);
 		*r->last = &no_memory;
 		if (r->errors == 0)
-			r->errors++; /* what was lost might have been one */
+			r->errors++; /* the lost problem may have been one */
 		return;
 	}
 	*problem = (struct tls_problem){.next = *r->last, .severity = severity, .line = line, .text = text};
@@ -111,10 +71,7 @@ static void append(struct tls_report *r, enum tls_severity severity, int line, c
 	r->last = &problem->next;
 }
 
-/*
- * Whether R says TEXT already: module parameters make two sections, and what is wrong with one is wrong with
- * both.
- */
+/* Whether R already has TEXT: module parameters make two sections, and their problems would be listed twice. */
 static bool is_known(const struct tls_report *r, enum tls_severity severity, const char *text)
 {
 	for (const struct tls_problem *p = r->first; p != NULL; p = p->next)
@@ -126,7 +83,7 @@ static bool is_known(const struct tls_report *r, enum tls_severity severity, con
 void tls_report_add(struct tls_report *r, enum tls_severity severity, const char *file, int line,
                     const char *setting, const char *format, ...)
 {
-	static const char more[] = "there is more of this; repair what is listed and try again";
+	static const char more[] = "too many problems to list; fix these first and try again";
 	int *count = severity == TLS_ERROR ? &r->errors : &r->warnings;
 	char *words = NULL, *words_place;
 	va_list args;
@@ -149,4 +106,9 @@ void tls_report_add(struct tls_report *r, enum tls_severity severity, const char
 	} else {
 		append(r, severity, line, words_place);
 	}
+}
+
+void tls_report_no_memory(struct tls_report *r, const char *file)
+{
+	tls_report_add(r, TLS_ERROR, file, 0, NULL, "out of memory; free some and try again");
 }

@@ -15,6 +15,7 @@
 #include "settings/runtime.h"
 #include "host/compat.h"
 #include "settings/table.h"
+#include "settings/values.h"
 
 #define GROUP      "tls"
 #define FIELDS_MAX 96
@@ -62,7 +63,10 @@ bool tls_runtime_get(int i, struct tls_runtime_value *out)
 
 	if (i >= count)
 		return false;
-	*out = (struct tls_runtime_value){.name = definitions[i].name, .is_number = is_number(f->row)};
+	*out = (struct tls_runtime_value){.name = definitions[i].name,
+	                                  .rpc_name = f->row->rpc_name != NULL ? f->row->rpc_name
+	                                                                       : definitions[i].name,
+	                                  .is_number = is_number(f->row)};
 	if (out->is_number)
 		out->number = *(const int *)at;
 	else
@@ -88,7 +92,7 @@ static void set_value(const struct field *f, const void *base)
 
 	if (f->row->type == TLS_CHOICE)
 		*(char **)to = word_of(f->row, *(const int *)from);
-	else if ((f->row->flags & TLS_IGNORED) == 0)
+	else
 		memcpy(to, from, size_of(f->row));
 }
 
@@ -120,8 +124,8 @@ static const struct tls_setting *option_behind(size_t at)
 {
 	const struct tls_setting *first = NULL;
 
-	for (const struct tls_setting *row = tls_settings_table; row->name != NULL; row++)
-		if ((row->flags & TLS_OF_DOMAIN) == 0 && row->offset >= at &&
+	TLS_EACH_SETTING(row)
+		if (!tls_setting_is_of_domain(row) && row->offset >= at &&
 		    (first == NULL || row->offset < first->offset))
 			first = row;
 	return first;
@@ -139,8 +143,8 @@ static int add_options(const struct tls_options *o, size_t *at)
 
 static int add_defaults(size_t *at)
 {
-	for (const struct tls_setting *row = tls_settings_table; row->name != NULL; row++)
-		if ((row->flags & TLS_OF_DOMAIN) != 0 && row->run_name != NULL && add_field(row, &defaults, at) != 0)
+	TLS_EACH_DOMAIN_SETTING(row)
+		if (row->run_name != NULL && add_field(row, &defaults, at) != 0)
 			return -1;
 	*at = ROUND(*at);
 	return 0;
@@ -150,7 +154,7 @@ int tls_runtime_start(const struct tls_settings *s, const struct tls_options *o)
 {
 	size_t size = 0;
 
-	if (tls_settings_copy(&defaults, s) != 0 || tls_settings_preset(&defaults) != 0) {
+	if (tls_settings_copy(&defaults, s) != 0 || tls_settings_set_defaults(&defaults) != 0) {
 		LM_ERR("no memory for the run-time configuration\n");
 		return -1;
 	}

@@ -25,6 +25,7 @@ const struct tls_options *tls_runtime_options(void);
 
 struct tls_runtime_value {
 	const char *name;
+	const char *rpc_name; /* in the answer of tls.options */
 	bool is_number;
 	int number;
 	const char *text; /* NULL: not set */

@@ -1,5 +1,5 @@
 /*
- * settings/table.h - the settings: their types, the table that binds names to fields, and what is done with values
+ * settings/table.h - the settings: their types, and the table that binds names to fields
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  */
@@ -7,8 +7,6 @@
 #define TLS_SETTINGS_TABLE_H
 
 #include "tls.h"
-
-struct tls_report;
 
 /* Protocol versions as a range: `method` names the lowest and, without "+", also the highest. */
 enum tls_method {
@@ -22,7 +20,7 @@ enum tls_method {
 	TLS_METHOD_1_2_PLUS,
 	TLS_METHOD_1_3,
 	TLS_METHOD_1_3_PLUS,
-	TLS_METHOD_SSL2, /* only recognised to be refused with a reason */
+	TLS_METHOD_SSL2, /* recognised only to be refused with a reason */
 	TLS_METHOD_SSL3,
 };
 
@@ -34,10 +32,10 @@ enum tls_verify_client {
 	TLS_VERIFY_CLIENT_OPTIONAL_NO_CA,
 };
 
-/* What is offered and taken where a section says nothing of it: security_profile. */
+/* security_profile: what is offered and accepted where a section does not set it. */
 enum tls_security_profile { TLS_SECURITY_COMPATIBLE, TLS_SECURITY_RFC9325 };
 
-/* What a peer's certificate must be for: verify_purpose. */
+/* verify_purpose: the purpose that a peer's certificate must allow. */
 enum tls_verify_purpose {
 	TLS_PURPOSE_STRICT, /* the role that the peer has in TLS */
 	TLS_PURPOSE_SIP,    /* TLS in either role, SIP (RFC 5924), or all */
@@ -46,11 +44,11 @@ enum tls_verify_purpose {
 
 enum tls_name_mode { TLS_NAME_EXACT, TLS_NAME_AND_SUBDOMAINS, TLS_NAME_SUBDOMAINS };
 
-/* An integer nobody has set. A string nobody has set is NULL. */
+/* The value of an integer that is not set. A string that is not set is NULL. */
 #define TLS_UNSET INT32_MIN
 
 /*
- * What one domain is made of. Strings are malloc'ed and owned by the struct (tls_settings_free()), except in
+ * The settings of one domain. Strings are malloc'ed and owned by the struct (tls_settings_free()), except in
  * the struct that holds the module parameters, where the host owns them.
  */
 struct tls_settings {
@@ -81,8 +79,8 @@ struct tls_settings {
 };
 
 /*
- * What the module as a whole is told. Every field is an int or a char * and has a row in the table: the
- * host's run-time configuration is laid out by that (settings/runtime.c).
+ * The settings of the module as a whole. Every field is an int or a char * and has a row in the table: the
+ * layout of the host's run-time configuration follows from that (settings/runtime.c).
  */
 struct tls_options {
 	int send_timeout;       /* seconds */
@@ -91,7 +89,7 @@ struct tls_options {
 	int disable_compression;
 	int certificate_compression;
 	int match_profile;
-	int log;                /* log level, as the host counts them */
+	int log;                /* log level in the host's numbers */
 	int debug;              /* log level */
 	int low_mem_threshold1; /* KB, -1 default, 0 off */
 	int low_mem_threshold2; /* KB, -1 default, 0 off */
@@ -104,7 +102,7 @@ struct tls_options {
 	int ssl_max_send_fragment;
 	int ssl_read_ahead;
 	int send_close_notify;
-	int con_ct_wq_max;  /* bytes of cleartext that one connection may hold back until its handshake is done */
+	int con_ct_wq_max;  /* bytes of cleartext that one connection may queue until its handshake is done */
 	int ct_wq_max;      /* bytes, all connections together */
 	int ct_wq_blk_size; /* bytes, smallest block of such a queue */
 	int keylog_mode;
@@ -116,7 +114,7 @@ struct tls_options {
 	int dump_shared_memory;
 	int unknown_server_name; /* 0: the default domain, 1: alert unrecognized_name */
 	int unknown_server_id;   /* 0: another domain, 1: no connection */
-	int reload_on_change;    /* seconds between looks at the files, 0: never */
+	int reload_on_change;    /* seconds between checks of the files, 0: never */
 	char *config;
 	char *session_id;
 	char *xavp_cfg;
@@ -137,9 +135,10 @@ enum {
 	TLS_IN_MODPARAM = 1 << 1, /* modparam("tls", name, ...) */
 	TLS_IN_FILE = 1 << 2,     /* a key of tls.cfg */
 	TLS_AT_RUNTIME = 1 << 3,  /* cfg.set_now_* may change it */
-	TLS_IGNORED = 1 << 4,     /* accepted, has no effect, said once at start */
-	TLS_SECRET = 1 << 5,      /* never printed */
-	TLS_IS_PATH = 1 << 6,     /* a file or folder: made absolute by tls_config_resolve() */
+	TLS_LENIENT = 1 << 4,     /* a number out of range counts as the default, with a warning */
+	TLS_REFUSED = 1 << 5,     /* has no effect, and setting it is an error rather than a warning */
+	TLS_SECRET = 1 << 6,      /* never printed */
+	TLS_IS_PATH = 1 << 7,     /* a file or folder: made absolute by tls_config_resolve() */
 };
 
 struct tls_choice {
@@ -148,60 +147,31 @@ struct tls_choice {
 };
 
 /*
- * One setting. This table is the only place that binds a name to a field: parsing, presets, checks,
- * run-time configuration, printing, freeing and the reference in doc/ walk it.
+ * One setting. The table is the only place that binds a name to a field: parsing, defaults, checks, run-time
+ * configuration, printing, freeing and the reference in doc/ follow it.
  */
 struct tls_setting {
 	const char *name;
-	const char *alias;    /* second name in tls.cfg or modparam, NULL: none */
-	const char *run_name; /* name in the run-time group "tls", NULL: not there */
+	const char *alias; /* second name in tls.cfg or modparam, NULL: none */
+	const char
+		*run_name; /* name in the run-time group "tls"; NULL: a domain's is not there, another has its own */
+	const char *rpc_name; /* name in the answer of tls.options, NULL: that in the group */
 	enum tls_value_type type;
 	unsigned flags;
 	size_t offset;
-	int preset; /* for TLS_INT, TLS_BOOL, TLS_CHOICE */
+	int default_number; /* for TLS_INT, TLS_BOOL, TLS_CHOICE */
 	int min, max;
 	const struct tls_choice *choices; /* ends with a NULL word */
-	const char *text_preset;          /* for TLS_STRING; NULL: none */
+	const char *default_text;         /* for TLS_STRING; NULL: none */
 	const char *unit;                 /* "s", "KB", "bytes" or NULL */
-	const char *meaning;              /* one line for the reference */
+	const char *meaning;              /* one line, shown by the host's command cfg.help */
+	const char *no_effect; /* why the setting, though accepted, does nothing; NULL: it has an effect */
 };
 
 /* The table, ended by a row whose name is NULL. */
 extern const struct tls_setting tls_settings_table[];
 
-/* Sets every field that a table row binds to "unset". */
-void tls_settings_init(struct tls_settings *s);
-void tls_options_init(struct tls_options *o);
-
-/* Sets every unset field of S to its preset (strings: a copy). Returns 0, -1 when memory is short. */
-int tls_settings_preset(struct tls_settings *s);
-
-/* Sets every unset string and integer of O to its preset; text presets are not copied. */
-void tls_options_preset(struct tls_options *o);
-
-/* Frees the strings of S and sets every field to "unset". */
-void tls_settings_free(struct tls_settings *s);
-
-/* Copies S to TO, which is taken as uninitialised. Returns 0, -1 when memory is short. */
-int tls_settings_copy(struct tls_settings *to, const struct tls_settings *s);
-
 /* The row called NAME (name or alias, in any case) with all of FLAGS, NULL: none. */
 const struct tls_setting *tls_setting_find(const char *name, unsigned flags);
-
-/*
- * Gives the setting ROW in BASE (a struct tls_settings or struct tls_options) the value written as TEXT.
- * Problems go to R with FILE and LINE. Returns 0, -1 when the value is not allowed (BASE unchanged).
- */
-int tls_setting_parse(const struct tls_setting *row, void *base, const char *text, struct tls_report *r,
-                      const char *file, int line);
-
-/* Writes ROW's value in BASE as text ("" when unset, "***" when secret); returns OUT. */
-const char *tls_setting_print(const struct tls_setting *row, const void *base, char *out, size_t size);
-
-/*
- * Checks the ranges and words of all rows with TLS_IN_MODPARAM in S and O, as given by module parameters,
- * where the host has filled integers without asking us. Problems go to R.
- */
-void tls_modparam_check(const struct tls_settings *s, const struct tls_options *o, struct tls_report *r);
 
 #endif

@@ -9,6 +9,7 @@
 
 #include "crypto/openssl/names.h"
 #include "settings/report.h"
+#include "settings/text.h"
 #include "crypto/openssl/compat.h"
 
 #define NAMES_SHOWN 6

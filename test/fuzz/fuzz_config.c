@@ -1,4 +1,4 @@
-/* links: settings/advice.c tls_config.c settings/table.c settings/report.c */
+/* links: settings/advice.c tls_config.c settings/section.c settings/values.c settings/table.c settings/text.c settings/report.c */
 /*
  * fuzz_config.c - any bytes as tls.cfg
  *
@@ -11,6 +11,8 @@
 #include "tls.h"
 #include "settings/report.h"
 #include "settings/table.h"
+#include "settings/section.h"
+#include "settings/values.h"
 #include "tls_config.h"
 #include "settings/advice.h"
 #include "require.h"
@@ -29,30 +31,30 @@ static void check_round_trip(const struct tls_setting *row, const struct tls_set
 		return;
 	tls_settings_init(&other);
 	tls_report_init(&r);
-	REQUIRE(tls_setting_parse(row, &other, once, &r, NULL, 0) == 0);
+	REQUIRE(tls_setting_parse(&(struct tls_spot){.r = &r}, row, &other, once) == 0);
 	REQUIRE(strcmp(tls_setting_print(row, &other, again, sizeof(again)), once) == 0);
 	tls_report_clear(&r);
 	tls_settings_free(&other);
 }
 
-/* What a section of a role holds that sets nothing. */
-static struct tls_settings presets[2];
+/* The values of a section, by its role, that sets nothing. */
+static struct tls_settings defaults_of[2];
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	(void)argc;
 	(void)argv;
 	for (int role = TLS_SERVER; role <= TLS_CLIENT; role++) {
-		tls_settings_init(&presets[role]);
-		REQUIRE(tls_settings_preset(&presets[role]) == 0);
+		tls_settings_init(&defaults_of[role]);
+		REQUIRE(tls_settings_set_defaults(&defaults_of[role]) == 0);
 	}
-	free(presets[TLS_CLIENT].certificate);
-	presets[TLS_CLIENT].certificate = NULL;
+	free(defaults_of[TLS_CLIENT].certificate);
+	defaults_of[TLS_CLIENT].certificate = NULL;
 	return 0;
 }
 
-/* What a section does not set is preset, whatever the other sections are. */
-static void check_preset(const struct tls_section *section, const struct tls_setting *row)
+/* A setting that a section does not set has its default, whatever the other sections are. */
+static void check_default(const struct tls_section *section, const struct tls_setting *row)
 {
 	bool is_switch = strcmp(row->name, "verify_certificate") == 0 ||
 	                 strcmp(row->name, "require_certificate") == 0;
@@ -61,7 +63,7 @@ static void check_preset(const struct tls_section *section, const struct tls_set
 	if (section->set_lines[row - tls_settings_table] != 0 ||
 	    (is_switch && section->settings.verify_client != TLS_VERIFY_CLIENT_UNSET))
 		return;
-	tls_setting_print(row, &presets[section->role], wanted, sizeof(wanted));
+	tls_setting_print(row, &defaults_of[section->role], wanted, sizeof(wanted));
 	REQUIRE(strcmp(tls_setting_print(row, &section->settings, got, sizeof(got)), wanted) == 0);
 }
 
@@ -74,10 +76,8 @@ static void check_section(const struct tls_section *section)
 	REQUIRE(section->settings.verify_depth >= 0);
 	REQUIRE(section->settings.server_name_mode >= 0 && section->settings.server_name_mode <= 2);
 	REQUIRE(tls_section_name(section, name, sizeof(name)) == name && strlen(name) > 0);
-	for (const struct tls_setting *row = tls_settings_table; row->name != NULL; row++) {
-		if ((row->flags & TLS_OF_DOMAIN) == 0)
-			continue;
-		check_preset(section, row);
+	TLS_EACH_DOMAIN_SETTING(row) {
+		check_default(section, row);
 		check_round_trip(row, &section->settings);
 	}
 }
@@ -85,12 +85,12 @@ static void check_section(const struct tls_section *section)
 /* Every path is absolute after tls_config_resolve(). */
 static void check_paths(const struct tls_section *section)
 {
-	for (const struct tls_setting *row = tls_settings_table; row->name != NULL; row++) {
+	TLS_EACH_DOMAIN_SETTING(row) {
 		const char *path;
 
-		if ((row->flags & TLS_OF_DOMAIN) == 0 || (row->flags & TLS_IS_PATH) == 0)
+		if ((row->flags & TLS_IS_PATH) == 0)
 			continue;
-		path = *(char *const *)((const char *)&section->settings + row->offset);
+		path = *tls_setting_string(row, &section->settings);
 		REQUIRE(path == NULL || path[0] == '/');
 	}
 }

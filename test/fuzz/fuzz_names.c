@@ -13,6 +13,7 @@
 
 #include "host/compat.h"
 #include "settings/report.h"
+#include "settings/text.h"
 #include "crypto/openssl/compat.h"
 #include "tls_init.h"
 #include "crypto/openssl/names.h"

@@ -8,6 +8,7 @@
 
 #include "settings/report.h"
 #include "settings/table.h"
+#include "settings/values.h"
 
 /* "KEY": "TEXT", or null. */
 static void print_text(const char *key, const char *text)
@@ -27,10 +28,10 @@ static const char *answer(const struct tls_setting *row, const char *text, char 
 
 	tls_report_init(&r);
 	tls_settings_init(&s);
-	tls_options_init(&o);
+	tls_settings_init_options(&o);
 	out[0] = '\0';
-	if (tls_setting_parse(row, (row->flags & TLS_OF_DOMAIN) != 0 ? (void *)&s : (void *)&o, text, &r, NULL,
-	                      0) < 0)
+	if (tls_setting_parse(&(struct tls_spot){.r = &r, .setting = row->name}, row,
+	                      tls_setting_is_of_domain(row) ? (void *)&s : (void *)&o, text) < 0)
 		snprintf(out, size, "%s", r.first->text);
 	tls_report_clear(&r);
 	return out;
@@ -58,29 +59,30 @@ static void print_row(const struct tls_setting *row)
 	print_text("name", row->name);
 	print_text("alias", row->alias);
 	print_text("run_name", row->run_name);
+	print_text("rpc_name", row->rpc_name);
 	print_text("type", types[row->type]);
-	print_text("text_preset", row->text_preset);
+	print_text("default_text", row->default_text);
 	print_text("unit", row->unit);
 	if (row->type == TLS_BOOL || row->type == TLS_CHOICE)
 		print_words(row);
 	for (const struct tls_choice *c = row->choices; c != NULL && c->word != NULL; c++)
-		if (c->value == row->preset) {
-			print_text("preset_word", c->word);
+		if (c->value == row->default_number) {
+			print_text("default_word", c->word);
 			break;
 		}
 	printf(
-		"\"of_domain\": %d, \"modparam\": %d, \"file\": %d, \"runtime\": %d, \"ignored\": %d, \"secret\": %d, ",
+		"\"of_domain\": %d, \"modparam\": %d, \"file\": %d, \"runtime\": %d, \"no_effect\": %d, \"secret\": %d, ",
 		(row->flags & TLS_OF_DOMAIN) != 0, (row->flags & TLS_IN_MODPARAM) != 0,
-		(row->flags & TLS_IN_FILE) != 0, (row->flags & TLS_AT_RUNTIME) != 0, (row->flags & TLS_IGNORED) != 0,
-		(row->flags & TLS_SECRET) != 0);
-	printf("\"path\": %d, \"preset\": %d, \"min\": %d, \"max\": %d}", (row->flags & TLS_IS_PATH) != 0,
-	       row->preset, row->min, row->max);
+		(row->flags & TLS_IN_FILE) != 0, (row->flags & TLS_AT_RUNTIME) != 0,
+		row->no_effect != NULL && (row->flags & TLS_REFUSED) == 0, (row->flags & TLS_SECRET) != 0);
+	printf("\"path\": %d, \"default\": %d, \"min\": %d, \"max\": %d}", (row->flags & TLS_IS_PATH) != 0,
+	       row->default_number, row->min, row->max);
 }
 
 int main(void)
 {
 	printf("[");
-	for (const struct tls_setting *row = tls_settings_table; row->name != NULL; row++) {
+	TLS_EACH_SETTING(row) {
 		printf("%s", row != tls_settings_table ? ",\n" : "");
 		print_row(row);
 	}

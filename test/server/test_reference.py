@@ -48,7 +48,7 @@ def allowed_numbers(row):
     """" 1 to 10 s", as the module's messages put it."""
     if (row["min"], row["max"]) == (INT_MIN, INT_MAX):
         return ""
-    special = f" {row['preset']} or" if row["preset"] < row["min"] else ""
+    special = f" {row['default']} or" if row["default"] < row["min"] else ""
     area = f"{row['min']} or more" if row["max"] == INT_MAX else f"{row['min']} to {row['max']}"
     return f"{special} {area}" + (f" {row['unit']}" if row["unit"] else "")
 
@@ -66,13 +66,13 @@ def kind(row):
 
 def default(row):
     """What it is when nobody sets it."""
-    if row["ignored"]:
-        return "Ignored"
+    if row["no_effect"]:
+        return "No effect"
     if row["type"] == "int":
-        return f"Default {row['preset']}"
+        return f"Default {row['default']}"
     if row["type"] == "bool":
-        return f"Default {'yes' if row['preset'] else 'no'}"
-    word = row["text_preset"] if row["type"] == "string" else row.get("preset_word")
+        return f"Default {'yes' if row['default'] else 'no'}"
+    word = row["default_text"] if row["type"] == "string" else row.get("default_word")
     return f"Default `{word}`" if word else "No default"
 
 
@@ -403,9 +403,9 @@ def test_rpc_output(shown, certs, command):
 def test_rpc_options_are_the_settings(shown, table):
     """tls.options has a line for each setting that has a name at run time."""
     names = set(re.findall(r"^\t(\w+):", kamcmd(shown[0], "tls.options"), re.M))
-    rename = {"ssl_free_list_max": "ssl_freelist_max"}
-    expected = {row["run_name"] or row["name"] for row in table.values() if row["run_name"] or not row["of_domain"]}
-    assert names == {rename.get(name, name) for name in expected}
+    assert names == {row["rpc_name"] or row["run_name"] or row["name"] for row in table.values()
+                     if row["run_name"] or not row["of_domain"]}
+    assert "ssl_freelist_max" in names, "the name that scripts of the packaged module's users look for"
     assert set(re.findall(r"^\t(\w+):", shown[1]["kamcmd tls.options | grep -e timeout -e config"][0], re.M)) <= names
 
 

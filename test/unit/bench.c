@@ -14,6 +14,7 @@
 #include "heap/heap.h"
 #include "tls_mem.h"
 #include "settings/table.h"
+#include "settings/values.h"
 #include "settings/runtime.h"
 #include "connection/stats.h"
 #include "crypto/openssl/compat.h"
@@ -208,7 +209,7 @@ int bench_prepare(void)
 	owner = getpid();
 	atexit(bench_end);
 	make_identities();
-	tls_options_init(&bench_options);
+	tls_settings_init_options(&bench_options);
 	return 0;
 }
 
@@ -222,7 +223,7 @@ int bench_start(const char *text)
 	bench_write("tls.cfg", text);
 	snprintf(config, sizeof(config), "%s", bench_path("tls.cfg"));
 	bench_options.config = config;
-	tls_options_preset(&bench_options);
+	tls_settings_set_option_defaults(&bench_options);
 	if (fake_memory_start(MEMORY_SIZE) != 0 || tls_runtime_start(&params, &bench_options) != 0 ||
 	    tls_init_start(false) != 0)
 		return -1;

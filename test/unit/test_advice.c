@@ -1,4 +1,4 @@
-/* links: settings/advice.c tls_config.c settings/table.c settings/report.c */
+/* links: settings/advice.c tls_config_files.c tls_config.c settings/section.c settings/values.c settings/table.c settings/text.c settings/report.c */
 /*
  * test_advice.c - what a configuration says in vain is warned of, and nothing else
  *
@@ -18,6 +18,7 @@
 
 #include "settings/report.h"
 #include "tls_config.h"
+#include "tls_config_files.h"
 #include "settings/advice.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -183,7 +184,7 @@ static void advise_file(const char *text, mode_t mode, char *out, size_t size)
 	assert_true(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text) && fchmod(fd, mode) == 0);
 	close(fd);
 	tls_report_init(&r);
-	cfg = tls_config_read(name, &r);
+	cfg = tls_config_files_read(name, &r);
 	assert_non_null(cfg);
 	tls_advice_add(cfg, false, &r);
 	assert_true(r.errors == 0 && r.warnings <= 1);

@@ -1,4 +1,4 @@
-/* links: tls_config.c settings/table.c settings/report.c */
+/* links: tls_config_files.c tls_config.c settings/section.c settings/values.c settings/table.c settings/text.c settings/report.c */
 /*
  * test_config.c - the settings table and the parser of tls.cfg
  *
@@ -21,8 +21,12 @@
 
 #include "tls.h"
 #include "settings/report.h"
+#include "settings/text.h"
 #include "settings/table.h"
+#include "settings/section.h"
+#include "settings/values.h"
 #include "tls_config.h"
+#include "tls_config_files.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define FILE_NAME    "etc/tls.cfg"
@@ -61,6 +65,15 @@ static const struct tls_setting *row_named(const char *name)
 	if (row == NULL)
 		fail_msg("no row is called %s", name);
 	return row;
+}
+
+/* Under the name that a setting has in that place: tls.cfg has shorter ones. */
+static int parse_setting(const struct tls_setting *row, void *base, const char *words, struct tls_report *r,
+                         const char *file, int line)
+{
+	struct tls_spot at = {r, file, line, file != NULL && row->alias != NULL ? row->alias : row->name};
+
+	return tls_setting_parse(&at, row, base, words);
 }
 
 static struct tls_config *parse(const char *text, struct tls_report *r)
@@ -143,13 +156,13 @@ static void assert_text(const char *got, const char *wanted)
 enum { F = TLS_OF_DOMAIN | TLS_IN_MODPARAM | TLS_IN_FILE, M = TLS_IN_MODPARAM, LIVE = M | TLS_AT_RUNTIME };
 
 /*
- * What users have in their configurations, written down a second time: no name or preset changes by accident.
+ * What users have in their configurations, written down a second time: no name or default changes by accident.
  */
 static const struct known {
 	const char *name, *alias, *run_name;
 	enum tls_value_type type;
 	unsigned flags;
-	const char *preset; /* as it is printed */
+	const char *value; /* default, as it is printed */
 } known[] = {
 	{"tls_method", "method", "method", TLS_CHOICE, F, "TLSv1.2+"},
 	{"certificate", NULL, "certificate", TLS_STRING, F | TLS_IS_PATH, "cert.pem"},
@@ -173,7 +186,7 @@ static const struct known {
 	{"cipher_list", NULL, "cipher_list", TLS_STRING, F, ""},
 	{"groups", NULL, "groups", TLS_STRING, F, ""},
 	{"server_name", NULL, "server_name", TLS_STRING, F, ""},
-	{"server_name_mode", NULL, "server_name_mode", TLS_INT, F, "0"},
+	{"server_name_mode", NULL, "server_name_mode", TLS_INT, F | TLS_LENIENT, "0"},
 	{"server_id", NULL, "server_id", TLS_STRING, F, ""},
 	{"send_timeout", NULL, "send_timeout", TLS_INT, LIVE, "120"},
 	{"handshake_timeout", NULL, "handshake_timeout", TLS_INT, LIVE, "120"},
@@ -211,41 +224,41 @@ static const struct known {
 	{"keylog_mode", NULL, NULL, TLS_INT, M, "0"},
 	{"keylog_file", NULL, NULL, TLS_STRING, M | TLS_IS_PATH, ""},
 	{"keylog_peer", NULL, NULL, TLS_STRING, M, ""},
-	{"engine", NULL, NULL, TLS_STRING, M, ""},
+	{"engine", NULL, NULL, TLS_STRING, M | TLS_REFUSED, ""},
 	{"engine_config", NULL, NULL, TLS_STRING, M | TLS_IS_PATH, ""},
 	{"engine_algorithms", NULL, NULL, TLS_STRING, M, ""},
 	{"provider_quirks", NULL, NULL, TLS_INT, M, "0"},
 	{"provider_quirks_config", NULL, NULL, TLS_STRING, M, ""},
-	{"rand_engine", NULL, NULL, TLS_STRING, M | TLS_IGNORED, ""},
-	{"init_mode", NULL, NULL, TLS_INT, M | TLS_IGNORED, ""},
+	{"rand_engine", NULL, NULL, TLS_STRING, M, ""},
+	{"init_mode", NULL, NULL, TLS_INT, M, "0"},
 };
 
-/* All presets, each in the struct it belongs to. */
-struct presets {
+/* All defaults, each in the struct it belongs to. */
+struct defaults {
 	struct tls_settings settings;
 	struct tls_options options;
 };
 
-static void presets_make(struct presets *p)
+static void defaults_make(struct defaults *p)
 {
 	tls_settings_init(&p->settings);
-	tls_options_init(&p->options);
-	assert_int_equal(tls_settings_preset(&p->settings), 0);
-	tls_options_preset(&p->options);
+	tls_settings_init_options(&p->options);
+	assert_int_equal(tls_settings_set_defaults(&p->settings), 0);
+	tls_settings_set_option_defaults(&p->options);
 }
 
-static void *base_of(struct presets *p, const struct tls_setting *row)
+static void *base_of(struct defaults *p, const struct tls_setting *row)
 {
 	return (row->flags & TLS_OF_DOMAIN) != 0 ? (void *)&p->settings : (void *)&p->options;
 }
 
 static void test_table_is_what_users_know(void **state)
 {
-	struct presets p;
+	struct defaults p;
 	char text[64];
 
 	(void)state;
-	presets_make(&p);
+	defaults_make(&p);
 	for (size_t i = 0; i < COUNT(known); i++) {
 		const struct tls_setting *row = row_named(known[i].name);
 
@@ -254,7 +267,7 @@ static void test_table_is_what_users_know(void **state)
 		assert_text(row->run_name, known[i].run_name);
 		assert_int_equal(row->type, known[i].type);
 		assert_int_equal(row->flags, known[i].flags);
-		assert_string_equal(tls_setting_print(row, base_of(&p, row), text, sizeof(text)), known[i].preset);
+		assert_string_equal(tls_setting_print(row, base_of(&p, row), text, sizeof(text)), known[i].value);
 		assert_ptr_equal(&tls_settings_table[i], row);
 	}
 	assert_null(tls_settings_table[COUNT(known)].name);
@@ -295,7 +308,7 @@ static void test_table_rows_are_sound(void **state)
 		assert_true(row->min <= row->max);
 		if (row != tls_settings_table && (row->flags & TLS_OF_DOMAIN) != 0)
 			assert_true((row[-1].flags & TLS_OF_DOMAIN) != 0); /* walks end with the last of a domain */
-		assert_true(row->text_preset == NULL || row->type == TLS_STRING);
+		assert_true(row->default_text == NULL || row->type == TLS_STRING);
 		for (const struct tls_setting *other = row + 1; other->name != NULL; other++) {
 			assert_string_not_equal(row->name, other->name);
 			if (row->alias != NULL)
@@ -394,11 +407,11 @@ static const struct value {
 	{"init_mode", "-7", "-7", NULL},
 	{"certificate", "a b.pem", "a b.pem", NULL},
 	{"certificate", "bad\nname.pem", NULL,
-     "\"bad?name.pem\" holds a control character; allowed: any other text"},
+     "\"bad?name.pem\" contains a control character; allowed: any other text"},
 	{"server_name", "m\xc3\xbcller.example", "m\xc3\xbcller.example", NULL},
-	{"server_name", "a\x7f", NULL, "\"a?\" holds a control character"},
+	{"server_name", "a\x7f", NULL, "\"a?\" contains a control character"},
 	{"server_name", "m\xfcller.example", NULL,
-     "\"m?ller.example\" holds what is not UTF-8; allowed: any other text"},
+     "\"m?ller.example\" is not valid UTF-8; allowed: any other text"},
 	{"ca_list", "m\xfcller.pem", "m\xfcller.pem", NULL},
 	{"cipher_list", "HIGH:!aNULL", "HIGH:!aNULL", NULL},
 	{"private_key_password", "any\nthing", "***", NULL},
@@ -408,17 +421,17 @@ static const struct value {
 static void check_value(const struct value *v, const char *file, const char *place)
 {
 	const struct tls_setting *row = row_named(v->name);
-	struct presets p;
+	struct defaults p;
 	struct tls_report r;
 	char before[512], after[512], wanted[512];
 	int result;
 
-	presets_make(&p);
+	defaults_make(&p);
 	if ((row->flags & TLS_OF_DOMAIN) == 0 && row->type == TLS_STRING)
 		fail_msg("the host owns %s", row->name);
 	tls_report_init(&r);
 	tls_setting_print(row, base_of(&p, row), before, sizeof(before));
-	result = tls_setting_parse(row, base_of(&p, row), v->text, &r, file, 7);
+	result = parse_setting(row, base_of(&p, row), v->text, &r, file, 7);
 	tls_setting_print(row, base_of(&p, row), after, sizeof(after));
 	assert_int_equal(result, v->printed != NULL ? 0 : -1);
 	assert_string_equal(after, v->printed != NULL ? v->printed : before);
@@ -450,11 +463,11 @@ static void test_long_path(void **state)
 	tls_report_init(&r);
 	memset(path, 'x', PATH_MAX);
 	path[PATH_MAX] = '\0';
-	assert_int_equal(tls_setting_parse(row_named("crl"), &s, path, &r, "f", 2), -1);
+	assert_int_equal(parse_setting(row_named("crl"), &s, path, &r, "f", 2), -1);
 	assert_null(s.crl);
-	assert_int_equal(tls_setting_parse(row_named("crl"), &s, path + 1, &r, "f", 3), 0);
+	assert_int_equal(parse_setting(row_named("crl"), &s, path + 1, &r, "f", 3), 0);
 	assert_int_equal(strlen(s.crl), PATH_MAX - 1);
-	assert_int_equal(tls_setting_parse(row_named("cipher_list"), &s, path, &r, "f", 4), 0);
+	assert_int_equal(parse_setting(row_named("cipher_list"), &s, path, &r, "f", 4), 0);
 	assert_report(&r, (const char *[]){"f:2: crl: the path is too long; allowed: 4095 characters", NULL});
 	tls_settings_free(&s);
 }
@@ -486,9 +499,9 @@ static void test_settings_life(void **state)
 	assert_int_equal(a.verify_client, TLS_VERIFY_CLIENT_UNSET);
 	assert_int_equal(a.verify_depth, TLS_UNSET);
 	assert_null(a.certificate);
-	assert_int_equal(tls_setting_parse(row_named("ca_list"), &a, "ca.pem", NULL, NULL, 0), 0);
-	assert_int_equal(tls_setting_parse(row_named("ca_list"), &a, "ca2.pem", NULL, NULL, 0), 0);
-	assert_int_equal(tls_setting_parse(row_named("verify_depth"), &a, "3", NULL, NULL, 0), 0);
+	assert_int_equal(parse_setting(row_named("ca_list"), &a, "ca.pem", NULL, NULL, 0), 0);
+	assert_int_equal(parse_setting(row_named("ca_list"), &a, "ca2.pem", NULL, NULL, 0), 0);
+	assert_int_equal(parse_setting(row_named("verify_depth"), &a, "3", NULL, NULL, 0), 0);
 
 	assert_int_equal(tls_settings_copy(&b, &a), 0);
 	assert_text(b.ca_list, "ca2.pem");
@@ -497,10 +510,10 @@ static void test_settings_life(void **state)
 	assert_int_equal(b.method, TLS_METHOD_UNSET);
 
 	assert_int_equal(tls_settings_copy(&c, &a), 0);
-	assert_int_equal(tls_setting_parse(row_named("ca_list"), &c, "own.pem", NULL, NULL, 0), 0);
+	assert_int_equal(parse_setting(row_named("ca_list"), &c, "own.pem", NULL, NULL, 0), 0);
 	assert_text(c.ca_list, "own.pem");
 	assert_text(a.ca_list, "ca2.pem");
-	assert_int_equal(tls_settings_preset(&c), 0);
+	assert_int_equal(tls_settings_set_defaults(&c), 0);
 	assert_int_equal(c.verify_depth, 3);
 	assert_int_equal(c.method, TLS_METHOD_1_2_PLUS);
 	assert_text(c.certificate, "cert.pem");
@@ -520,33 +533,39 @@ static void test_options(void **state)
 	char config[] = "tls.cfg";
 
 	(void)state;
-	tls_options_init(&o);
+	tls_settings_init_options(&o);
 	assert_int_equal(o.send_timeout, TLS_UNSET);
 	o.send_timeout = 5;
 	o.config = config;
-	tls_options_preset(&o);
+	tls_settings_set_option_defaults(&o);
 	assert_int_equal(o.send_timeout, 5);
 	assert_int_equal(o.handshake_timeout, 120);
 	assert_int_equal(o.disable_compression, 1);
 	assert_ptr_equal(o.config, config);
 	assert_null(o.keylog_file);
-	assert_int_equal(o.init_mode, TLS_UNSET);
+	assert_int_equal(o.init_mode, 0);
 }
 
 static void test_modparam_check(void **state)
 {
-	struct presets p;
+	struct defaults p;
 	struct tls_report r;
 
 	(void)state;
 	tls_report_init(&r);
 	tls_settings_init(&p.settings);
-	tls_options_init(&p.options);
-	tls_modparam_check(&p.settings, &p.options, &r);
+	tls_settings_init_options(&p.options);
+	tls_settings_check_params(&p.settings, &p.options, &r);
 	assert_null(r.first);
-	presets_make(&p);
-	tls_modparam_check(&p.settings, &p.options, &r);
-	assert_null(r.first);
+	defaults_make(&p);
+	tls_settings_check_params(&p.settings, &p.options, &r);
+	assert_int_equal(r.errors, 0);
+	for (const struct tls_problem *problem = r.first; problem != NULL; problem = problem->next)
+		assert_non_null(strstr(problem->text, ": has no effect: ")); /* as for any value of theirs */
+	tls_report_clear(&r);
+	tls_settings_free(&p.settings);
+	tls_settings_init(&p.settings);
+	tls_settings_init_options(&p.options);
 
 	p.settings.verify_depth = -3;
 	p.settings.server_name_mode = 7;
@@ -556,23 +575,27 @@ static void test_modparam_check(void **state)
 	p.options.force_run = 11;
 	p.options.init_mode = 1;
 	p.options.rand_engine = "krand";
+	p.options.engine = "pkcs11";
+	p.options.engine_config = "";
 	p.options.config = "a\nb";
-	tls_modparam_check(&p.settings, &p.options, &r);
-	assert_int_equal(r.errors, 4);
+	tls_settings_check_params(&p.settings, &p.options, &r);
+	assert_int_equal(r.errors, 5);
 	assert_int_equal(r.warnings, 5);
 	assert_report(
-		&r, (const char *[]){
-				"parameter verify_certificate: 2 counts as 1; allowed: 0, 1",
-				"parameter verify_depth: -3 is out of range; allowed: 0 or more",
-				"parameter server_name_mode: 7 counts as 0; allowed: 0 to 2",
-				"parameter send_timeout: 0 is out of range; allowed: 1 to 134217727 s",
-				"parameter ssl_max_send_fragment: 100 is out of range; allowed: -1 or 512 to 16384 bytes",
-				"parameter config: \"a?b\" holds a control character",
-				"parameter tls_force_run: 11 counts as 1; allowed: 0, 1",
-				"parameter rand_engine: has no effect; it can be removed",
-				"parameter init_mode: has no effect; it can be removed",
-				NULL,
-			});
+		&r,
+		(const char *[]){
+			"parameter verify_certificate: 2 counts as 1; allowed: 0, 1",
+			"parameter verify_depth: -3 is out of range; allowed: 0 or more",
+			"parameter server_name_mode: 7 counts as 0; allowed: 0 to 2",
+			"parameter send_timeout: 0 is out of range; allowed: 1 to 134217727 s",
+			"parameter ssl_max_send_fragment: 100 is out of range; allowed: -1 or 512 to 16384 bytes",
+			"parameter config: \"a?b\" contains a control character",
+			"parameter tls_force_run: 11 counts as 1; allowed: 0, 1",
+			"parameter engine: has no effect: private keys in hardware are not supported",
+			"parameter rand_engine: has no effect: random numbers come from the kernel",
+			"parameter init_mode: has no effect: the library is always initialised in a thread of its own",
+			NULL,
+		});
 	tls_settings_free(&p.settings);
 }
 
@@ -745,15 +768,16 @@ static void test_twins(void **state)
 		"[client:any]\nserver_id = 1\n[client:any]\nserver_id = 1\n"
 		"[server:127.0.0.1:5061]\n[server:127.0.0.1:5061]\n[server:[::1]]\n[server:[0::1]:0]\n",
 		(const char *[]){
-			FILE_NAME ":3: server:default (x): this section is in line 1 already; there can be only one",
+			FILE_NAME ":3: server:default (x): this section is already in line 1; there can be only one",
 			FILE_NAME
-			":9: server:any (A.example, 2): this section is in line 6 already; join the two, or give each "
-			"a server_name of its own",
-			FILE_NAME ":17: server:127.0.0.1:5061: this section is in line 16 already",
-			FILE_NAME ":19: server:[::1]: this section is in line 18 already",
-			FILE_NAME ":5: client:default: this section is in line 2 already; there can be only one",
-			FILE_NAME ":14: client:any (1): this section is in line 12 already; join the two, or give each a "
-					  "server_name or server_id of its own",
+			":9: server:any (A.example, 2): this section is already in line 6; merge the two, or give each its "
+			"own server_name",
+			FILE_NAME ":17: server:127.0.0.1:5061: this section is already in line 16",
+			FILE_NAME ":19: server:[::1]: this section is already in line 18",
+			FILE_NAME ":5: client:default: this section is already in line 2; there can be only one",
+			FILE_NAME
+			":14: client:any (1): this section is already in line 12; merge the two, or give each its "
+			"own server_name or server_id",
 			NULL,
 		});
 	tls_config_free(
@@ -823,14 +847,14 @@ static void test_bad_lines(void **state)
 	     "verify_certificate: \"yes please\" is not known; allowed: yes, no"},
 		{"method = SSLv2", "method: SSLv2 is broken and prohibited by RFC 6176; use TLSv1.2+"},
 		{"tls_method = SSLv3", "tls_method: SSLv3 is broken and prohibited by RFC 7568; use TLSv1.2+"},
-		{"crl = \"x", "crl: the closing \" is missing; it must stand in the same line"},
+		{"crl = \"x", "crl: the closing \" is missing; it must be in the same line"},
 		{"crl = \"x\\\"", "crl: the closing \" is missing"},
 		{"crl = \"x\" y", "crl: \"y\" after the closing \"; allowed: a comment, which begins with \"#\""},
 		{"crl = \"x\"y", "crl: \"y\" after the closing \""},
 		{"crl = \"x\\y\"",
 	     "crl: \"y\" follows a \"\\\"; allowed there: \\ \" # n r t and a blank; write \"\\\\\" for"},
 		{"crl = C:\\x", "crl: \"x\" follows a \"\\\""},
-		{"crl = \"x\\n\"", "crl: \"x?\" holds a control character"},
+		{"crl = \"x\\n\"", "crl: \"x?\" contains a control character"},
 		{"send_timeout = 3", "\"send_timeout\" is a module parameter; set it in the main configuration: "
 	                         "modparam(\"tls\", \"send_timeout\", ...)"},
 		{"verify_dept = 3", "there is no setting \"verify_dept\"; did you mean \"verify_depth\"?"},
@@ -880,9 +904,9 @@ static void test_end_of_file(void **state)
 	assert_problem("[server:any]\ncrl = \"x\\", FILE_NAME ":2: crl: the value ends in a single \"\\\"");
 	assert_problem("[server:any]\ncrl = \"", FILE_NAME ":2: crl: the closing \" is missing");
 	assert_problem("[server:any]\ncrl = \"\\\n", FILE_NAME ":2: crl: the closing \" is missing");
-	assert_problem("", FILE_NAME ": there is no section in it; write at least [server:default]");
-	assert_problem("# nothing\n\n", FILE_NAME ": there is no section in it");
-	assert_problem("\xef\xbb\xbf", FILE_NAME ": there is no section in it");
+	assert_problem("", FILE_NAME ": has no section; write at least [server:default]");
+	assert_problem("# nothing\n\n", FILE_NAME ": has no section");
+	assert_problem("\xef\xbb\xbf", FILE_NAME ": has no section");
 	tls_config_free(parse_clean("[server:any]"));
 	tls_config_free(parse_clean("[server:any]\n#"));
 	tls_config_free(parse_clean("[server:any]\n# \\"));
@@ -896,7 +920,7 @@ static void test_before_the_first_section(void **state)
 		"crl = x\nnonsense_it_is = 1\n[server:any]\n",
 		(const char *[]){
 			FILE_NAME
-			":1: crl: stands before the first section; put it below a head such as [server:default]",
+			":1: crl: is set before the first section; put it below a head such as [server:default]",
 			FILE_NAME ":2: there is no setting \"nonsense_it_is\"",
 			NULL,
 		});
@@ -954,9 +978,9 @@ static void test_warnings(void **state)
 	assert_text(section(cfg, "server:default")->crl, "a");
 	assert_text(section(cfg, "server:default")->ca_list, "c");
 	assert_report(&r, (const char *[]){
-						  FILE_NAME ":3: tls_method: set in line 2 of this section already; this one counts",
+						  FILE_NAME ":3: tls_method: already set in line 2 of this section; this line counts",
 						  FILE_NAME ":3: tls_method: SSLv23 accepts every version",
-						  FILE_NAME ":4: crl: a comment begins at the \"#\"; if it belongs to the value",
+						  FILE_NAME ":4: crl: the \"#\" begins a comment; put the value in double quotes",
 						  NULL,
 					  });
 	tls_config_free(cfg);
@@ -975,7 +999,7 @@ static void test_nul_bytes(void **state)
 	assert_null(cfg->sections->settings.crl);
 	assert_int_equal(cfg->sections->settings.verify_depth, 4);
 	assert_report(&r, (const char *[]){
-						  "f:2: a NUL byte: this is not a text file; write it as plain text (UTF-8)",
+						  "f:2: contains a NUL byte; write the file as plain text (UTF-8)",
 						  "f:5: server_name_mode: \"x\" is not a whole number",
 						  NULL,
 					  });
@@ -1021,7 +1045,7 @@ static void test_presets(void **state)
 		"[client:10.0.0.1:5061]\n");
 	const struct tls_settings *a = section(cfg, "server:any (a)"), *d = section(cfg, "server:default (d, i)");
 	const struct tls_settings *c = section(cfg, "client:10.0.0.1:5061"), *cd = section(cfg, "client:default");
-	struct tls_settings preset;
+	struct tls_settings plain;
 
 	(void)state;
 	assert_int_equal(a->verify_depth, 1);
@@ -1029,22 +1053,22 @@ static void test_presets(void **state)
 	assert_int_equal(d->server_name_mode, TLS_NAME_SUBDOMAINS);
 	assert_int_equal(d->verify_depth, 2);
 	assert_text(d->crl, "crl.pem");
-	tls_settings_init(&preset);
-	assert_int_equal(tls_settings_preset(&preset), 0);
+	tls_settings_init(&plain);
+	assert_int_equal(tls_settings_set_defaults(&plain), 0);
 	for (const struct tls_setting *row = tls_settings_table; (row->flags & TLS_OF_DOMAIN) != 0; row++) {
 		char of_a[64], of_c[64], of_cd[64], wanted[64];
 
 		tls_setting_print(row, a, of_a, sizeof(of_a));
 		tls_setting_print(row, c, of_c, sizeof(of_c));
 		tls_setting_print(row, cd, of_cd, sizeof(of_cd));
-		tls_setting_print(row, &preset, wanted, sizeof(wanted));
+		tls_setting_print(row, &plain, wanted, sizeof(wanted));
 		if (strcmp(row->name, "server_name") != 0 && strcmp(row->name, "verify_depth") != 0)
 			assert_string_equal(of_a, wanted);
 		assert_string_equal(of_c, strcmp(row->name, "certificate") == 0 ? "" : wanted);
 		assert_string_equal(of_cd, of_c);
 	}
-	assert_null(section(cfg, "server:[::1]:5061")->certificate); /* "" is none, preset or not */
-	tls_settings_free(&preset);
+	assert_null(section(cfg, "server:[::1]:5061")->certificate); /* "" is none, default or not */
+	tls_settings_free(&plain);
 	tls_config_free(cfg);
 }
 
@@ -1084,14 +1108,14 @@ static void test_verify_client(void **state)
 		"[server:any]\nrequire_certificate = yes\nverify_client = off\n",
 		(const char *[]){
 			FILE_NAME ":2: verify_certificate: verify_client in line 3 overrides this; remove one of the two",
-			FILE_NAME ":6: require_certificate: counts, whatever verify_client in line 7 says; remove one",
+			FILE_NAME ":6: require_certificate: takes precedence over verify_client in line 7; remove one",
 			NULL,
 		});
 	assert_problems("[server:any]\nverify_certificate = yes\nverify_client = optional_no_ca\n"
 	                "[client:any]\nverify_certificate = yes\nverify_client = optional_no_ca\n",
 	                (const char *[]){
 						FILE_NAME ":2: verify_certificate: verify_client in line 3 overrides this",
-						FILE_NAME ":5: verify_certificate: counts, whatever verify_client in line 6 says",
+						FILE_NAME ":5: verify_certificate: takes precedence over verify_client in line 6",
 						NULL,
 					});
 }
@@ -1108,15 +1132,16 @@ static void test_verify_name(void **state)
 	(void)state;
 	assert_int_equal(section(cfg, "client:any")->verify_name, 1);
 	tls_config_free(cfg);
-	assert_problem("[client:any]\nverify_name = yes\n",
-	               FILE_NAME ":2: verify_name: needs verify_certificate = yes: who signs for themselves");
-	assert_problem("[server:any]\nverify_name = yes\n",
-	               FILE_NAME ":2: verify_name: is about servers, and has no effect in a server section");
+	assert_problem("[client:any]\nverify_name = yes\n", FILE_NAME
+	               ":2: verify_name: needs verify_certificate = yes: a certificate that is not verified");
+	assert_problem(
+		"[server:any]\nverify_name = yes\n",
+		FILE_NAME ":2: verify_name: has no effect in a server section, as it is about servers' certificates");
 	tls_report_init(&r);
 	tls_settings_init(&s);
 	s.verify_name = 1;
-	tls_options_init(&o);
-	tls_modparam_check(&s, &o, &r);
+	tls_settings_init_options(&o);
+	tls_settings_check_params(&s, &o, &r);
 	assert_report(&r, (const char *[]){"parameter verify_name: needs verify_certificate = yes", NULL});
 }
 
@@ -1142,14 +1167,14 @@ static void test_resolve(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(cases); i++) {
-		path = tls_path_resolve(cases[i].path, "/main", "/work");
+		path = tls_config_resolve_path(cases[i].path, "/main", "/work");
 		assert_text(path, cases[i].absolute);
 		free(path);
 	}
-	path = tls_path_resolve("a", "/main/", "/");
+	path = tls_config_resolve_path("a", "/main/", "/");
 	assert_text(path, "/main/a");
 	free(path);
-	path = tls_path_resolve("./a", "/main/", "/");
+	path = tls_config_resolve_path("./a", "/main/", "/");
 	assert_text(path, "/a");
 	free(path);
 	assert_int_equal(tls_config_resolve(cfg, "/main", "/work"), 0);
@@ -1245,7 +1270,7 @@ static void assert_unreadable(const char *path, const char *problem)
 	struct tls_report r;
 
 	tls_report_init(&r);
-	assert_null(tls_config_read(path, &r));
+	assert_null(tls_config_files_read(path, &r));
 	assert_int_equal(r.errors, 1);
 	assert_report(&r, (const char *[]){problem, NULL});
 }
@@ -1258,7 +1283,7 @@ static void test_read(void **state)
 	(void)state;
 	tls_report_init(&r);
 	write_file("[server:any]\nverify_depth = 4\n", 0);
-	cfg = tls_config_read("tls.cfg", &r);
+	cfg = tls_config_files_read("tls.cfg", &r);
 	assert_non_null(cfg);
 	assert_null(r.first);
 	assert_text(cfg->file, "tls.cfg");
@@ -1266,22 +1291,22 @@ static void test_read(void **state)
 	tls_config_free(cfg);
 
 	write_file("", 0);
-	cfg = tls_config_read("tls.cfg", &r);
+	cfg = tls_config_files_read("tls.cfg", &r);
 	assert_non_null(cfg);
 	tls_config_free(cfg);
-	assert_report(&r, (const char *[]){"tls.cfg: there is no section in it", NULL});
+	assert_report(&r, (const char *[]){"tls.cfg: has no section", NULL});
 }
 
 static void test_read_failures(void **state)
 {
 	(void)state;
-	assert_unreadable("none.cfg", "none.cfg: it cannot be opened: No such file or directory; check the name");
+	assert_unreadable("none.cfg", "none.cfg: cannot be opened: No such file or directory; check its name");
 	assert_int_equal(mkfifo("fifo", 0600), 0);
-	assert_unreadable("fifo", "fifo: this is not a regular file; name one, or a folder of them");
-	assert_unreadable("/dev/null", "/dev/null: this is not a regular file");
+	assert_unreadable("fifo", "fifo: is not a regular file; set config to a regular file or a folder");
+	assert_unreadable("/dev/null", "/dev/null: is not a regular file");
 	write_file("", 16 * 1024 * 1024 + 1);
-	assert_unreadable("tls.cfg", "tls.cfg: the file is larger than 16 MB");
-	assert_unreadable("/proc/self/status", "/proc/self/status: it changed while it was read; try again");
+	assert_unreadable("tls.cfg", "tls.cfg: is larger than 16 MB");
+	assert_unreadable("/proc/self/status", "/proc/self/status: changed while it was being read; try again");
 }
 
 static void test_read_forbidden(void **state)
@@ -1294,7 +1319,7 @@ static void test_read_forbidden(void **state)
 	if (user == 0)
 		assert_int_equal(seteuid(65534), 0);
 	assert_unreadable("tls.cfg",
-	                  "tls.cfg: it cannot be opened: Permission denied; check the name and who may read it");
+	                  "tls.cfg: cannot be opened: Permission denied; check its name and permissions");
 	assert_int_equal(seteuid(user), 0);
 }
 
@@ -1333,7 +1358,7 @@ static void test_read_folder(void **state)
 	assert_int_equal(mkfifo("d/fifo", 0600), 0);
 	write_named("d/10", "[server:default]\nverify_depth = 4", 0);
 	tls_report_init(&r);
-	cfg = tls_config_read("d", &r);
+	cfg = tls_config_files_read("d", &r);
 	assert_non_null(cfg);
 	assert_null(r.first);
 	assert_text(cfg->file, "d");
@@ -1361,23 +1386,23 @@ static void test_read_folder_problems(void **state)
 	write_named("d/9.cfg", "verify_depth = 2\n[server:any]\nserver_name = A\n[client:any]\n[client:any]\n",
 	            0);
 	tls_report_init(&r);
-	tls_config_free(tls_config_read("d", &r));
+	tls_config_free(tls_config_files_read("d", &r));
 	assert_report(&r, (const char *[]){
-						  "d/10:1: verify_depth: stands before the first section",
+						  "d/10:1: verify_depth: is set before the first section",
 						  "d/10:4: verify_depth: \"x\" is not a whole number",
-						  "d/9.cfg:1: verify_depth: stands before the first section",
-						  "d/9.cfg:2: server:any (A): this section is in d/10, line 2 already; join the two",
-						  "d/9.cfg:5: client:any: this section is in line 4 already; join the two",
+						  "d/9.cfg:1: verify_depth: is set before the first section",
+						  "d/9.cfg:2: server:any (A): this section is already in d/10, line 2; merge the two",
+						  "d/9.cfg:5: client:any: this section is already in line 4; merge the two",
 						  NULL,
 					  });
 
 	write_named("d/10", "[server:default]\n", 0);
 	write_named("d/9.cfg", "verify_depth = 2\n", 0);
 	assert_int_equal(symlink("nowhere", "d/link"), 0);
-	assert_null(tls_config_read("d", &r));
+	assert_null(tls_config_files_read("d", &r));
 	assert_report(&r, (const char *[]){
-						  "d/9.cfg:1: verify_depth: stands before the first section",
-						  "d/link: it cannot be opened: No such file or directory",
+						  "d/9.cfg:1: verify_depth: is set before the first section",
+						  "d/link: cannot be opened: No such file or directory",
 						  NULL,
 					  });
 }
@@ -1388,14 +1413,13 @@ static void test_read_folder_without_sections(void **state)
 
 	(void)state;
 	tls_report_init(&r);
-	tls_config_free(tls_config_read("d", &r));
-	assert_report(&r,
-	              (const char *[]){"d: there is no section in it; write at least [server:default]", NULL});
+	tls_config_free(tls_config_files_read("d", &r));
+	assert_report(&r, (const char *[]){"d: has no section; write at least [server:default]", NULL});
 	write_named("d/10", "# nothing\n", 0);
-	tls_config_free(tls_config_read("d", &r));
-	assert_report(&r, (const char *[]){"d: there is no section in it", NULL});
+	tls_config_free(tls_config_files_read("d", &r));
+	assert_report(&r, (const char *[]){"d: has no section", NULL});
 	write_named("d/9.cfg", "[server:any]\n", 0);
-	tls_config_free(tls_config_read("d", &r));
+	tls_config_free(tls_config_files_read("d", &r));
 	assert_report(&r, (const char *[]){NULL});
 }
 
@@ -1428,7 +1452,7 @@ static void read_file(void)
 	struct tls_config *cfg;
 
 	tls_report_init(&r);
-	cfg = tls_config_read("tls.cfg", &r);
+	cfg = tls_config_files_read("tls.cfg", &r);
 	assert_true(cfg != NULL || (failed && r.errors > 0));
 	if (failed)
 		assert_true(r.errors > 0);
@@ -1442,7 +1466,7 @@ static void read_folder(void)
 	struct tls_config *cfg;
 
 	tls_report_init(&r);
-	cfg = tls_config_read("d", &r);
+	cfg = tls_config_files_read("d", &r);
 	assert_true((cfg == NULL) == (r.errors > 0));
 	assert_true(cfg != NULL || failed);
 	tls_config_free(cfg);
@@ -1457,10 +1481,10 @@ static void settings_by_hand(void)
 
 	tls_report_init(&r);
 	tls_settings_init(&s);
-	if (tls_setting_parse(row_named("ca_list"), &s, "ca", &r, NULL, 0) < 0)
+	if (parse_setting(row_named("ca_list"), &s, "ca", &r, NULL, 0) < 0)
 		assert_true(failed && r.errors == 1);
 	tls_report_clear(&r);
-	if (tls_settings_preset(&s) < 0)
+	if (tls_settings_set_defaults(&s) < 0)
 		assert_true(failed);
 	if (tls_settings_copy(&copy, &s) < 0)
 		assert_true(failed);
@@ -1547,7 +1571,7 @@ static void test_memory_report(void **state)
 	assert_int_equal(r.errors, 1); /* a lost warning might have been one */
 	assert_int_equal(r.warnings, 2);
 	tls_report_add(&r, TLS_ERROR, "f", 3, NULL, "kept");
-	assert_report(&r, (const char *[]){"f:3: kept", "memory is short, problems were lost", NULL});
+	assert_report(&r, (const char *[]){"f:3: kept", "out of memory, so some problems are not listed", NULL});
 }
 
 /* What goes to logs and RPC answers is text: what is not becomes a question mark, byte by byte. */
