@@ -153,6 +153,8 @@ struct tls_options *fake_host_options(void)
 #define COUNTERS 128
 
 static const char *counter_names[COUNTERS];
+static counter_cbk_f counter_reads[COUNTERS]; /* NULL: it is counted */
+static void *counter_params[COUNTERS];
 static counter_array_t counters[FAKE_HOST_PROCESSES * COUNTERS];
 static unsigned short counter_count;
 counter_array_t *_cnts_vals = counters;
@@ -165,6 +167,8 @@ int counter_register(counter_handle_t *handle, const char *in, const char *name,
 		return -1;
 	if (handle != NULL)
 		handle->id = counter_count;
+	counter_reads[counter_count] = read;
+	counter_params[counter_count] = param;
 	counter_names[counter_count++] = name;
 	return 0;
 }
@@ -182,6 +186,7 @@ long fake_host_counter(const char *name)
 {
 	for (unsigned short i = 0; i < counter_count; i++)
 		if (strcmp(counter_names[i], name) == 0)
-			return counter_get_raw_val((counter_handle_t){i});
+			return counter_reads[i] != NULL ? counter_reads[i]((counter_handle_t){i}, counter_params[i])
+			                                : counter_get_raw_val((counter_handle_t){i});
 	return -1;
 }
