@@ -25,12 +25,4 @@ int tls_init_start(bool force);
  */
 void tls_init_hide_memory(void);
 
-/* Until all files have the new names. */
-#include "crypto/crypto.h"
-#include "crypto/openssl/library.h"
-#define tls_init_process    tls_crypto_process
-#define tls_init_libctx     tls_library_context
-#define tls_init_run_shared tls_crypto_run_shared
-#define tls_init_errors     tls_crypto_errors
-
 #endif

@@ -81,12 +81,4 @@ bool tls_mem_was_short(void);
  */
 bool tls_mem_recover(size_t size);
 
-/* Until all files have the new names. */
-void tls_crypto_enter(void);
-void tls_crypto_leave(void);
-#define tls_mem_enter  tls_crypto_enter
-#define tls_mem_leave  tls_crypto_leave
-#define tls_mem_insist tls_mem_use_reserve
-#define tls_mem_missed tls_mem_was_short
-
 #endif

@@ -24,11 +24,9 @@
 #include "tls_config.h"
 #include "settings/runtime.h"
 #include "connection/stats.h"
-#include "crypto/openssl/compat.h"
 #include "crypto/crypto.h"
 #include "tls_init.h"
 #include "connection/keylog.h"
-#include "crypto/openssl/compress.h"
 #include "crypto/crypto.h"
 #include "tls_domain.h"
 #include "tls_generation.h"
@@ -163,7 +161,7 @@ static int read_params(void)
 	read_choices(&r);
 	tls_settings_check_params(&given, &options, &r);
 	note_beside_config(&r);
-	if (options.certificate_compression > 0 && !tls_compat_has_certificate_compression())
+	if (options.certificate_compression > 0 && !tls_crypto_has_certificate_compression())
 		tls_report_add(&r, TLS_WARNING, NULL, 0, "certificate_compression", "has no effect: %s",
 		               "this OpenSSL is older than 3.2, or was built without a compressor");
 	tls_reload_log(&r);
@@ -183,7 +181,7 @@ static int start_rooms(void)
 		return -1;
 	if (options.dump_shared_memory != 1)
 		tls_init_hide_memory();
-	tls_compress_start(&options);
+	tls_compress_start(options.disable_compression == 0);
 	if (tls_io_start() != 0 || tls_ticket_start() != 0 || tls_keylog_start(&options) != 0 ||
 	    tls_outgoing_start(&options) != 0 || tls_reuse_start(&options) != 0 || tls_generation_start() != 0 ||
 	    tls_server_start() != 0)
@@ -233,7 +231,7 @@ static int on_process(int rank)
 	if (!tls_disable && rank == PROC_INIT)
 		return tls_reuse_watch(&options);
 	if (!tls_disable && rank != PROC_INIT && rank != PROC_POSTCHILDINIT)
-		tls_init_process();
+		tls_crypto_process();
 	return rank == PROC_MAIN ? start_watcher() : 0;
 }
 

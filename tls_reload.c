@@ -24,7 +24,6 @@
 #include "material/access.h"
 #include "connection/stats.h"
 #include "tls_domain_types.h"
-#include "crypto/openssl/compat.h"
 #include "material/cache.h"
 #include "tls_domain.h"
 #include "tls_generation.h"

@@ -29,7 +29,6 @@
 #include "settings/runtime.h"
 #include "connection/stats.h"
 #include "tls_domain_types.h"
-#include "tls_init.h"
 #include "crypto/crypto.h"
 #include "tls_domain.h"
 #include "tls_generation.h"
@@ -178,12 +177,12 @@ static int begin(struct tcp_connection *c, struct tls_connection *t)
 
 	if (tls_choice_set_domain(c, t) != 0)
 		return -1;
-	tls_mem_enter();
+	tls_crypto_enter();
 	t->ssl = tls_domain_open(&t->use);
 	if (t->ssl != NULL && tls_io_attach(t->ssl, &t->io) == 0 &&
 	    (t->role == TLS_SERVER || set_outgoing_name(t) == 0))
 		result = 0;
-	tls_mem_leave();
+	tls_crypto_leave();
 	if (result == 0)
 		t->phase = TLS_PHASE_HANDSHAKE;
 	else
@@ -242,7 +241,7 @@ static void established(struct tcp_connection *c, struct tls_connection *t)
 	tls_ssl_facts(t->ssl, &f);
 	t->peer_confirmed = !speaks_last(t, &f);
 	t->phase = TLS_PHASE_ESTABLISHED;
-	tls_mem_insist(true);
+	tls_mem_use_reserve(true);
 	t->deadline_set = false;
 	tls_limit_leave(t->limit);
 	t->limit = NULL;
@@ -567,9 +566,9 @@ int tls_server_read(struct tcp_connection *c, rd_conn_flags_t *flags)
 	tls_reuse_forget();
 	lock_get(&c->write_lock);
 	if (t != NULL) {
-		tls_mem_insist(t->phase == TLS_PHASE_ESTABLISHED);
+		tls_mem_use_reserve(t->phase == TLS_PHASE_ESTABLISHED);
 		got = read_locked(c, t, tls_io_begin(), flags);
-		tls_mem_insist(false);
+		tls_mem_use_reserve(false);
 		t->memory += tls_mem_balance() - before;
 	}
 	if (got < 0 && c->req.error == TCP_REQ_OK)
@@ -636,12 +635,12 @@ int tls_server_encode(struct tcp_connection *c, const char **pbuf, unsigned *ple
 	}
 	io = tls_io_begin();
 	t->io = io;
-	tls_mem_insist(t->phase == TLS_PHASE_ESTABLISHED);
+	tls_mem_use_reserve(t->phase == TLS_PHASE_ESTABLISHED);
 	if (t->phase == TLS_PHASE_ESTABLISHED && !in_handshake_again(t))
 		done = encode_records(t, io, bytes, size);
 	else if (encode_early(c, t, bytes, size, send_flags) == 0)
 		done = (int)size;
-	tls_mem_insist(false);
+	tls_mem_use_reserve(false);
 	t->io = NULL;
 	t->memory += tls_mem_balance() - before;
 	if (done < 0)

@@ -69,7 +69,7 @@ static bool has_large_pieces(size_t left)
 {
 	unsigned now, until;
 
-	if (!tls_mem_missed())
+	if (!tls_mem_was_short())
 		return true;
 	now = get_ticks_raw();
 	until = atomic_load(&shared->pieces_gone);

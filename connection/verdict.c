@@ -26,7 +26,6 @@
 #include "settings/runtime.h"
 #include "tls_domain_types.h"
 #include "crypto/crypto.h"
-#include "tls_init.h"
 #include "tls_domain.h"
 #include "tls_generation.h"
 #include "connection/connection.h"

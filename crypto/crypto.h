@@ -29,7 +29,8 @@ struct tls_section;
 
 /*
  * When the module is loaded: gives the library our allocation functions, which it takes only before its first
- * allocation. Returns 0, -1 when the library is already in use.
+ * allocation, and keeps it from cleaning up in an exit handler: the host's configuration check still needs it in one.
+ * Returns 0, -1 when the library is already in use.
  */
 int tls_crypto_load(void);
 
@@ -39,6 +40,16 @@ bool tls_crypto_fits(void);
 /* The running library and the one that the module was compiled with, as text for people. */
 const char *tls_crypto_version(void);
 const char *tls_crypto_built_with(void);
+
+/* Whether the library can compress certificates (RFC 8879). */
+bool tls_crypto_has_certificate_compression(void);
+
+/*
+ * WANTED (tls_disable_compression=0): tries in a child whether the running library can compress TLS records by a method
+ * of ours and, if so, gives it one. Logs the outcome once; when it fails, connections stay uncompressed. Main process,
+ * before the forks and before any context, outside the shared scope.
+ */
+void tls_compress_start(bool wanted);
 
 /*
  * Builds every table that the library keeps for a whole process, in private memory, and keeps what belongs to a

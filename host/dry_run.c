@@ -17,7 +17,6 @@
 
 #include "host/dry_run.h"
 #include "host/compat.h"
-#include "crypto/openssl/compat.h"
 
 static int (*start)(void);
 
@@ -69,9 +68,7 @@ int tls_dry_run_start(int (*start_all)(void))
 	if (!tls_compat_config_check())
 		return 0;
 	start = start_all;
-	if (OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL) ==
-	        1 && /* else it may be cleaned up before our turn comes */
-	    on_exit(check, NULL) == 0)
+	if (on_exit(check, NULL) == 0)
 		return 0;
 	LM_ERR("no memory for what -c is to do at the process's end\n");
 	return -1;

@@ -25,7 +25,6 @@
 #include "host/compat.h"
 #include "host/child.h"
 #include "tls_mem.h"
-#include "settings/table.h"
 #include "crypto/openssl/compat.h"
 #include "crypto/crypto.h"
 #include "crypto/openssl/pair.h"
@@ -413,11 +412,11 @@ static const char *find_flaw(void)
 
 /* ---- what others see */
 
-void tls_compress_start(const struct tls_options *o)
+void tls_compress_start(bool wanted)
 {
 	const char *flaw;
 
-	if (o->disable_compression != 0)
+	if (!wanted)
 		return;
 	flaw = tls_compat_has_compression() ? find_flaw() : "it was built without compression";
 	if (flaw != NULL) {

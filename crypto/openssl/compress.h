@@ -10,19 +10,11 @@
 
 struct ssl_ctx_st;
 struct ssl_st;
-struct tls_options;
 
-/*
- * With tls_disable_compression=0: proves in a child that the running OpenSSL takes a DEFLATE method from us,
- * and gives it one. Says once what comes of it; when nothing does, connections stay uncompressed. Main
- * process, before the forks and before any context, outside the shared scope.
- */
-void tls_compress_start(const struct tls_options *o);
-
-/* Whether contexts are to offer and accept compression. */
+/* Whether contexts should offer and accept compression. */
 bool tls_compress_offered(void);
 
-/* Whether CTX, whose ciphers are set, would agree to it: from security level 2 on OpenSSL does not. */
+/* Whether CTX, whose ciphers are set, would agree to it. From security level 2 on OpenSSL does not. */
 bool tls_compress_allowed(const struct ssl_ctx_st *ctx);
 
 /* "DEFLATE", or "none". SSL is held, or its handshake is done. */

@@ -47,6 +47,11 @@ const char *tls_crypto_built_with(void)
 	return OPENSSL_VERSION_TEXT;
 }
 
+bool tls_crypto_has_certificate_compression(void)
+{
+	return tls_compat_has_certificate_compression();
+}
+
 /* ---- errors */
 
 /* One error of the queue, as text in OUT. */

@@ -34,7 +34,10 @@ static void library_free(void *p, const char *file, int line)
 
 int tls_crypto_load(void)
 {
-	return CRYPTO_set_mem_functions(library_malloc, library_realloc, library_free) == 1 ? 0 : -1;
+	return CRYPTO_set_mem_functions(library_malloc, library_realloc, library_free) == 1 &&
+	               OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL) == 1
+	           ? 0
+	           : -1;
 }
 
 void tls_memory_set_context(OSSL_LIB_CTX *libctx)

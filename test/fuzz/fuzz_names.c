@@ -15,7 +15,6 @@
 #include "settings/report.h"
 #include "settings/text.h"
 #include "crypto/openssl/compat.h"
-#include "tls_init.h"
 #include "crypto/openssl/names.h"
 #include "crypto/openssl/verify.h"
 #include "tls_select.c" /* for its table */
@@ -133,7 +132,7 @@ static void check_log(X509 *x)
 	X509_STORE_CTX_set_verify_cb(store, tls_verify_note);
 	ERR_clear_error();
 	X509_verify_cert(store);
-	tls_init_errors(reason, sizeof(reason));
+	tls_crypto_errors(reason, sizeof(reason));
 	REQUIRE(strlen(reason) < sizeof(reason));
 	for (const char *c = reason; *c != '\0'; c++)
 		REQUIRE(*c >= ' ' && *c <= '~');
