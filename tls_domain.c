@@ -10,7 +10,6 @@
 #include "tls_domain.h"
 #include "tls_hash.h"
 #include "tls_mem.h"
-#include "settings/report.h"
 #include "settings/text.h"
 #include "settings/hostname.h"
 #include "settings/runtime.h"

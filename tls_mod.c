@@ -182,8 +182,8 @@ static int start_rooms(void)
 	if (options.dump_shared_memory != 1)
 		tls_init_hide_memory();
 	tls_compress_start(options.disable_compression == 0);
-	if (tls_io_start() != 0 || tls_ticket_start() != 0 || tls_keylog_start(&options) != 0 ||
-	    tls_outgoing_start(&options) != 0 || tls_reuse_start(&options) != 0 || tls_generation_start() != 0 ||
+	if (tls_io_start() != 0 || tls_ticket_start() != 0 || tls_keylog_start() != 0 ||
+	    tls_outgoing_start() != 0 || tls_reuse_start() != 0 || tls_generation_start() != 0 ||
 	    tls_server_start() != 0)
 		return -1;
 	return tls_reload_start(&given);
@@ -229,7 +229,7 @@ static int start_watcher(void)
 static int on_process(int rank)
 {
 	if (!tls_disable && rank == PROC_INIT)
-		return tls_reuse_watch(&options);
+		return tls_reuse_watch();
 	if (!tls_disable && rank != PROC_INIT && rank != PROC_POSTCHILDINIT)
 		tls_crypto_process();
 	return rank == PROC_MAIN ? start_watcher() : 0;

@@ -21,6 +21,7 @@
 #include "host/compat.h"
 #include "tls_shared.h"
 #include "settings/table.h"
+#include "settings/runtime.h"
 #include "material/access.h"
 #include "crypto/crypto.h"
 
@@ -48,7 +49,6 @@ struct shared {
 };
 
 static struct shared *shared;
-static const struct tls_options *options;
 static struct sockaddr_storage peer;
 static socklen_t peer_length;
 static int peer_socket = -1; /* made before the forks; sending is atomic, so all may use it */
@@ -57,7 +57,7 @@ bool tls_keylog_enabled(void)
 {
 	const int both = KEYLOG_ON | KEYLOG_ACTIVE;
 
-	return options != NULL && (options->keylog_mode & both) == both;
+	return (tls_runtime_options()->keylog_mode & both) == both;
 }
 
 /* What is wrong with a file that could be opened, in the place of an errno. */
@@ -88,7 +88,7 @@ static int open_file(int *fd)
 	const int flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
 	int wrong;
 
-	*fd = open(options->keylog_file, flags, S_IRUSR | S_IWUSR);
+	*fd = open(tls_runtime_options()->keylog_file, flags, S_IRUSR | S_IWUSR);
 	if (*fd < 0)
 		return errno;
 	wrong = judge(*fd);
@@ -130,8 +130,8 @@ static void complain(int wrong)
 
 	if (atomic_exchange(&shared->complained, true))
 		return;
-	LM_ERR("keylog_file %s: %s; secrets are lost until that is put right\n", options->keylog_file,
-	       reason(wrong, room, sizeof(room)));
+	LM_ERR("keylog_file %s: %s; secrets are lost until that is put right\n",
+	       tls_runtime_options()->keylog_file, reason(wrong, room, sizeof(room)));
 }
 
 /* One write a line: O_APPEND keeps the lines of several processes whole. Returns 0, or what reason() explains. */
@@ -175,7 +175,7 @@ static bool passes_filter(const char *line)
 
 void tls_keylog_line(const char *line)
 {
-	int mode = options->keylog_mode;
+	int mode = tls_runtime_options()->keylog_mode;
 	size_t length = strlen(line);
 
 	if ((mode & KEYLOG_FILTER) != 0 && !passes_filter(line))
@@ -260,9 +260,10 @@ static void make_for_user(void)
 	const char *name;
 	int folder;
 
-	if (options->keylog_file[0] != '/' || strlen(options->keylog_file) >= sizeof(path))
+	if (tls_runtime_options()->keylog_file[0] != '/' ||
+	    strlen(tls_runtime_options()->keylog_file) >= sizeof(path))
 		return;
-	strcpy(path, options->keylog_file);
+	strcpy(path, tls_runtime_options()->keylog_file);
 	folder = open_folder(path, &name);
 	if (folder < 0)
 		return;
@@ -278,8 +279,8 @@ static int check_file(void)
 {
 	char room[256];
 
-	if (options->keylog_file == NULL || options->keylog_file[0] == '\0') {
-		LM_ERR("keylog_mode %d writes to a file: set keylog_file\n", options->keylog_mode);
+	if (tls_runtime_options()->keylog_file == NULL || tls_runtime_options()->keylog_file[0] == '\0') {
+		LM_ERR("keylog_mode %d writes to a file: set keylog_file\n", tls_runtime_options()->keylog_mode);
 		return -1;
 	}
 	shared->wrong = EPERM;
@@ -288,7 +289,8 @@ static int check_file(void)
 		make_for_user();
 	if (shared->wrong == 0)
 		return 0;
-	LM_ERR("keylog_file %s: %s\n", options->keylog_file, reason(shared->wrong, room, sizeof(room)));
+	LM_ERR("keylog_file %s: %s\n", tls_runtime_options()->keylog_file,
+	       reason(shared->wrong, room, sizeof(room)));
 	return -1;
 }
 
@@ -329,7 +331,7 @@ static int parse_peer(const char *text)
 
 static int check_peer(void)
 {
-	const char *text = options->keylog_peer != NULL ? options->keylog_peer : "";
+	const char *text = tls_runtime_options()->keylog_peer != NULL ? tls_runtime_options()->keylog_peer : "";
 
 	if (parse_peer(text) != 0) {
 		LM_ERR("keylog_peer \"%s\": give it as udp:ADDRESS:PORT\n", text);
@@ -342,9 +344,10 @@ static int check_peer(void)
 	return -1;
 }
 
-int tls_keylog_start(const struct tls_options *o)
+int tls_keylog_start(void)
 {
-	options = o;
+	const struct tls_options *o = tls_runtime_options();
+
 	if ((o->keylog_mode & ~KEYLOG_BITS) != 0) {
 		LM_ERR("keylog_mode %d: %d of it means nothing; give the sum of some of 1, 2, 4, 8, 16 and 1024\n",
 		       o->keylog_mode, o->keylog_mode & ~KEYLOG_BITS);

@@ -8,14 +8,12 @@
 
 #include "tls.h"
 
-struct tls_options;
-
 /*
  * The library's side calls tls_keylog_enabled() and tls_keylog_line(), which crypto/crypto.h declares.
  *
- * O must outlive the module. Makes the file, for the user as whom the server will run. Main process, before the forks,
- * after tls_init_start(). Returns 0, -1 when O asks for what cannot be (logged).
+ * Creates the file, for the user that the server will run as. Main process, before the forks, after tls_runtime_start()
+ * and tls_init_start(). Returns 0, -1 when the settings cannot be carried out (logged).
  */
-int tls_keylog_start(const struct tls_options *o);
+int tls_keylog_start(void);
 
 #endif

@@ -23,6 +23,7 @@
 #include "host/compat.h"
 #include "tls_mem.h"
 #include "settings/table.h"
+#include "settings/runtime.h"
 #include "settings/hostname.h"
 
 #define EVENT_NAME    "tls:connection-out"
@@ -31,7 +32,6 @@
 
 const char TLS_OUTGOING_NO_MEMORY[] = "no shared memory; give the host more with -m";
 
-static const struct tls_options *options;
 static int event_route = -1;
 static char connect_id[ID_SIZE]; /* this process's, "": none */
 static unsigned
@@ -52,9 +52,8 @@ static int forget_connect_id(struct sip_msg *msg, unsigned flags, void *arg)
 	return 1;
 }
 
-int tls_outgoing_start(const struct tls_options *o)
+int tls_outgoing_start(void)
 {
-	options = o;
 	event_route = route_lookup(&event_rt, (char *)(uintptr_t)EVENT_NAME);
 	if (event_route >= 0 && event_rt.rlist[event_route] == NULL)
 		event_route = -1;
@@ -101,10 +100,18 @@ static void forget_old_id(void)
 	local_number = now;
 }
 
-/* The field NAME of the xavp that xavp_cfg names; empty when it is not set. */
+/* The name of the xavp that holds a connection's profile, NULL: none is configured. */
+static char *xavp_name(void)
+{
+	char *name = tls_runtime_options()->xavp_cfg;
+
+	return name != NULL && name[0] != '\0' ? name : NULL;
+}
+
+/* The field NAME of that xavp; empty when it is not set. */
 static str from_xavp(const char *name)
 {
-	str group = {options->xavp_cfg, (int)strlen(options->xavp_cfg)};
+	str group = {xavp_name(), (int)strlen(xavp_name())};
 	str field = {(char *)(uintptr_t)name, (int)strlen(name)};
 	sr_xavp_t *found = xavp_get_child_with_sval(&group, &field);
 
@@ -133,7 +140,7 @@ void tls_outgoing_wish(struct tls_wish *out)
 {
 	str name = {NULL, 0}, id = {NULL, 0};
 
-	if (options->xavp_cfg != NULL && options->xavp_cfg[0] != '\0') {
+	if (xavp_name() != NULL) {
 		name = from_xavp("server_name");
 		id = from_xavp("server_id");
 	}
@@ -185,8 +192,7 @@ void tls_outgoing_may_choose(void)
 
 bool tls_outgoing_can_choose(void)
 {
-	return script_chooses || (options->xavp_cfg != NULL && options->xavp_cfg[0] != '\0') ||
-	       sr_kemi_eng_get() != NULL;
+	return script_chooses || xavp_name() != NULL || sr_kemi_eng_get() != NULL;
 }
 
 /* A message that stands for the connection in the event route. NULL without memory. */
@@ -255,7 +261,7 @@ static bool run_handler(struct sip_msg *msg, sr_kemi_eng_t *engine, str *callbac
 bool tls_outgoing_allowed(struct tcp_connection *c)
 {
 	sr_kemi_eng_t *engine = sr_kemi_eng_get();
-	str callback = {options->event_callback, 0};
+	str callback = {tls_runtime_options()->event_callback, 0};
 	int outer = get_route_type();
 	struct ip_addr peer = c->rcv.src_ip;
 	onsend_info_t *outer_info = p_onsend;

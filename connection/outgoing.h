@@ -9,10 +9,9 @@
 #include "tls.h"
 
 struct tcp_connection;
-struct tls_options;
 
-/* O must outlive the module. Main process, when the script is parsed. Returns 0 or -1 (logged). */
-int tls_outgoing_start(const struct tls_options *o);
+/* Main process, when the script is parsed, after tls_runtime_start(). Returns 0 or -1 (logged). */
+int tls_outgoing_start(void);
 
 /*
  * The profile of the next outgoing connection that this process opens for the message at hand; empty: none.

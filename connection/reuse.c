@@ -32,6 +32,7 @@
 #include "host/compat.h"
 #include "tls_shared.h"
 #include "settings/table.h"
+#include "settings/runtime.h"
 #include "tls_domain_types.h"
 #include "connection/connection.h"
 #include "connection/list.h"
@@ -557,9 +558,9 @@ static int on_message_sent(sr_event_param_t *event)
 
 /* ---- start */
 
-int tls_reuse_start(const struct tls_options *o)
+int tls_reuse_start(void)
 {
-	if (o->match_profile > 0 && tls_compat_host_asks())
+	if (tls_runtime_options()->match_profile > 0 && tls_compat_host_asks())
 		tls_compat_ask_about_profiles();
 	shared = tls_shared_new_locked(sizeof(*shared));
 	return shared != NULL ? 0 : -1;
@@ -570,9 +571,9 @@ int tls_reuse_start(const struct tls_options *o)
  * the latter a message that must be kept back is lost, which is rare: another connection to its address must
  * come up just when it is sent.
  */
-int tls_reuse_watch(const struct tls_options *o)
+int tls_reuse_watch(void)
 {
-	if (o->match_profile == 0)
+	if (tls_runtime_options()->match_profile == 0)
 		return 0;
 	watching = sr_event_register_cb(SREV_NET_DATA_OUT, on_message_out) == 0;
 	can_resend = watching && sr_event_register_cb(SREV_NET_DATA_SENT, on_message_sent) == 0;

@@ -11,13 +11,12 @@
 struct ip_addr;
 struct tcp_connection;
 struct tls_connection;
-struct tls_options;
 
-/* Main process, before the forks. Returns 0 or -1 (logged). */
-int tls_reuse_start(const struct tls_options *o);
+/* Main process, before the forks, after tls_runtime_start(). Returns 0 or -1 (logged). */
+int tls_reuse_start(void);
 
 /* The same, when the script is parsed. */
-int tls_reuse_watch(const struct tls_options *o);
+int tls_reuse_watch(void);
 
 /* T, which we open, can be found by its peer's address. The sender, before anybody else knows it. */
 void tls_reuse_add(struct tls_connection *t);

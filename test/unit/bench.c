@@ -228,7 +228,7 @@ int bench_start(const char *text)
 	    tls_init_start(false) != 0)
 		return -1;
 	tls_compress_start(bench_options.disable_compression == 0);
-	if (tls_io_start() != 0 || tls_ticket_start() != 0 || tls_keylog_start(&bench_options) != 0 ||
+	if (tls_io_start() != 0 || tls_ticket_start() != 0 || tls_keylog_start() != 0 ||
 	    tls_generation_start() != 0 || tls_server_start() != 0 || tls_reload_start(&params) != 0 ||
 	    tls_stats_start(no_gauges) != 0)
 		return -1;

@@ -38,6 +38,11 @@ static bool has_route, has_memory, drops;
 static int asked; /* how often the event route ran */
 static int shared_left;
 static struct tls_options options = {.xavp_cfg = (char *)(uintptr_t) "tls"};
+
+const struct tls_options *tls_runtime_options(void)
+{
+	return &options;
+}
 static sr_xavp_t name, id; /* the fields of the xavp */
 
 int route_lookup(struct route_list *list, char *event)
@@ -140,7 +145,7 @@ static int begin(void **state)
 	memset(&name, 0, sizeof(name));
 	memset(&id, 0, sizeof(id));
 	fake_host_clear();
-	return tls_outgoing_start(&options) == 0 && tls_outgoing_set_id("", 0) == 0 ? 0 : -1;
+	return tls_outgoing_start() == 0 && tls_outgoing_set_id("", 0) == 0 ? 0 : -1;
 }
 
 static void set(sr_xavp_t *field, const char *text, size_t length)
@@ -258,7 +263,7 @@ static void who_cannot_be_asked_has_not_agreed(void **state)
 	assert_non_null(
 		strstr(fake_host_log(), "192.0.2.7 port 5061, so it is not made; give the host more with -M"));
 	has_route = false;
-	assert_int_equal(tls_outgoing_start(&options), 0);
+	assert_int_equal(tls_outgoing_start(), 0);
 	assert_true(tls_outgoing_allowed(&c)); /* nobody is to be asked */
 }
 
