@@ -3,9 +3,9 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * The host starts as root, reads everything, and becomes the user of its -u afterwards. What only root may read is
- * good until the first reload. So a child becomes that user at once, as the host will (groups, too), and tries to
- * open what the configuration names: that takes folders, groups and access lists into account.
+ * The host starts as root, reads everything, and then becomes the user of its option -u. Files that only root may
+ * read work until the first reload. So a child becomes that user at once, groups included, as the host will, and
+ * tries to open everything that the configuration names: that takes folders, groups and access lists into account.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* tdestroy() */
@@ -29,7 +29,7 @@
 #include "tls_config.h"
 #include "material/files.h"
 
-/* ---- who */
+/* ---- the user */
 
 bool tls_access_will_change(void)
 {
@@ -46,7 +46,7 @@ gid_t tls_access_gid(void)
 	return tls_access_will_change() && gid > 0 ? (gid_t)gid : getegid();
 }
 
-/* The user NUMBER in ROOM, whose strings are good until the next call. NULL: nobody has that number. */
+/* The user NUMBER in ROOM, whose strings are valid until the next call. NULL: no user has that number. */
 static struct passwd *find_user(uid_t number, struct passwd *room)
 {
 	static char strings[4096];
@@ -99,7 +99,7 @@ int tls_access_as_user(int (*work)(void *arg), void *arg)
 	return tls_child_run(go_as_user, &e) == 0 ? 0 : -1;
 }
 
-/* ---- what stands in the way */
+/* ---- obstacles */
 
 /* The first folder above PATH that this process may not enter, as the length of its path; 0: none. */
 static size_t closed_folder(const char *path)
@@ -144,7 +144,7 @@ struct target {
 	char *path, *real; /* as it is named, and where links lead */
 };
 
-/* What the child found: the obstacle is a folder above one of the two names, of so many bytes, or (0) the file. */
+/* What the child found: the obstacle is a folder above one of the two names, LENGTH bytes of it, or (0) the file. */
 struct verdict {
 	bool denied, above_real;
 	size_t length;
@@ -162,7 +162,7 @@ static int compare(const void *a, const void *b)
 	return strcmp(a, b);
 }
 
-/* Whether PATH is new to ALL. Without memory nothing is. */
+/* Whether ALL does not have PATH yet. Without memory: false. */
 static bool is_new(struct targets *all, char *path)
 {
 	char **found = tsearch(path, &all->names, compare);
@@ -170,7 +170,7 @@ static bool is_new(struct targets *all, char *path)
 	return found != NULL && *found == path;
 }
 
-/* A name belongs to its target. */
+/* For tdestroy(): each name is freed with its target. */
 static void keep(void *name)
 {
 	(void)name;
@@ -185,7 +185,7 @@ static void free_target(struct target *t)
 	free(t);
 }
 
-/* A path that is not there has failed to load, which is told. */
+/* A path that does not exist is passed over: that it could not be loaded is reported already. */
 static void add_target(struct targets *all, const char *path, const struct tls_origin *from)
 {
 	struct target *t = calloc(1, sizeof(*t));
@@ -274,7 +274,7 @@ static int try_all(void *arg)
 	return 0;
 }
 
-/* ---- what is said of it */
+/* ---- messages */
 
 static const char *group_name(gid_t number, char *out, size_t size)
 {
@@ -295,7 +295,7 @@ static void obstacle_name(const struct target *t, const struct verdict *v, char 
 	snprintf(out, PATH_MAX, "%.*s", (int)(v->length > 0 ? v->length : strlen(path)), path);
 }
 
-/* Of T with V, and of all after it that the same OBSTACLE keeps from the user: they are not told again. */
+/* How many of the targets after T (its verdict is V) have the same OBSTACLE: they are not reported again. */
 static int count_others(const struct target *t, struct verdict *v, const char *obstacle)
 {
 	char other[PATH_MAX];
@@ -329,7 +329,7 @@ static void tell(const struct target *t, struct verdict *v, struct tls_report *r
 	group_name(tls_access_gid(), group_of_user, sizeof(group_of_user));
 	tls_report_add(
 		r, TLS_WARNING, t->from.file, t->from.line, t->from.setting,
-		"%s%s: the server runs as user %s, who may not %s %s: no reload will take a renewed one; run chgrp "
+		"%s%s: the server runs as user %s, who may not %s %s: no reload can load a renewed file; run chgrp "
 		"%s and chmod %s on that, or have each renewal copy the files (doc/certificates.md)",
 		t->path, more, user_name, folder ? "enter" : "read", folder || v->above_real ? obstacle : "it",
 		group_of_user, folder ? "g+x" : "g+r");
@@ -346,7 +346,7 @@ static void free_targets(struct targets *all)
 	}
 }
 
-/* Tries ALL and tells. Returns 0, -1 when no process could become the user. */
+/* Tries ALL and reports. Returns 0, -1 when no process could become the user. */
 static int try_and_tell(struct targets *all, struct tls_report *r)
 {
 	struct verdict *v = tls_shared_alloc((size_t)all->count * sizeof(*v));

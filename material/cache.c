@@ -161,8 +161,8 @@ static struct tls_cache_item *new_item(const struct tls_cache_kind *kind, const 
 }
 
 /*
- * Fills ITEM. What its loader says is reported as said of the settings at FROM, and kept by their numbers. Returns what
- * the loader does.
+ * Fills ITEM. What its loader says is reported as said of the settings at FROM, and kept by their numbers. Returns
+ * what the loader does.
  */
 static int load_and_say(struct tls_cache_item *item, const struct tls_cache_source *source,
                         const struct tls_origin *from, struct tls_report *r)
@@ -244,8 +244,8 @@ struct tls_cache_item *tls_cache_get(struct tls_cache *cache, const struct tls_c
 static const struct tls_cache_kind watched = {.size = sizeof(struct tls_cache_item)};
 
 /*
- * Whether PATH was written or replaced at TIME, nanoseconds since 1970, or later. A time in the future does not count:
- * the clock has been set back, and until that time the file would look changed each time.
+ * Whether PATH was written or replaced at TIME, nanoseconds since 1970, or later. A time in the future does not
+ * count: the clock has been set back, and until that time the file would look changed each time.
  */
 static bool changed_since(const char *path, int64_t time)
 {

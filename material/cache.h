@@ -63,8 +63,8 @@ struct tls_look {
 };
 
 /*
- * An empty cache that takes over what PREVIOUS (NULL: nothing) has from files that have not changed. PREVIOUS must stay
- * until tls_cache_seal(). NULL without memory.
+ * An empty cache that takes over what PREVIOUS (NULL: nothing) has from files that have not changed. PREVIOUS must
+ * stay until tls_cache_seal(). NULL without memory.
  */
 struct tls_cache *tls_cache_new(const struct tls_cache *previous);
 
@@ -76,8 +76,8 @@ void tls_cache_free(struct tls_cache *cache);
 
 /*
  * The item of KIND from SOURCE, which CACHE owns: the one that it has already, that of the previous configuration if
- * its files have not changed, or else a new one. FROM has the origins of the source's file, folder and CRL, as many as
- * it has. In the scope that KIND's load() needs. NULL with the reason in R.
+ * its files have not changed, or else a new one. FROM has the origins of the source's file, folder and CRL, as many
+ * as it has. In the scope that KIND's load() needs. NULL with the reason in R.
  */
 struct tls_cache_item *tls_cache_get(struct tls_cache *cache, const struct tls_cache_kind *kind,
                                      const struct tls_cache_source *source, const struct tls_origin *from,
@@ -90,7 +90,8 @@ bool tls_cache_memory_short(void);
 
 /*
  * Makes PATH, which somebody else began to read at READ_AT (nanoseconds since 1970), one of the files that
- * tls_cache_look() looks at. If it was written since then, it counts as changed. Returns 0, or -1 with the reason in R.
+ * tls_cache_look() looks at. If it was written since then, it counts as changed. Returns 0, or -1 with the reason in
+ * R.
  */
 int tls_cache_watch(struct tls_cache *cache, const char *path, int64_t read_at, struct tls_report *r);
 

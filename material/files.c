@@ -42,8 +42,8 @@ static bool same_state(const struct stat *a, const struct stat *b)
 }
 
 /*
- * Half of an old file and half of a new one may parse, so a file that is written to meanwhile is refused. One byte more
- * is asked for than there should be, as the file may have grown.
+ * Half of an old file and half of a new one may parse, so a file that is written to meanwhile is refused. One byte
+ * more is asked for than there should be, as the file may have grown.
  */
 static int read_all(int fd, const struct stat *before, struct tls_file *out, char *why, size_t why_size)
 {

@@ -1,10 +1,10 @@
 /*
- * material/keyfile.c - what stands in a file in which no private key was found
+ * material/keyfile.c - what a file contains in which no private key was found
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * Goes by the labels of PEM and the first bytes of DER alone, so that neither OpenSSL nor the host is needed,
- * and nothing is parsed that could be hostile. Keeps no state.
+ * Only the labels of PEM and the first bytes of DER count, so neither OpenSSL nor the host is needed, and nothing is
+ * parsed that could be hostile. Keeps no state.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* memmem() */
@@ -14,13 +14,13 @@
 
 #include "material/keyfile.h"
 
-/* What a file may hold instead, and the command, with the file's path in it, that makes a private key of it. */
+/* What a file may contain instead, and the command, with the file's path in it, that makes a private key of it. */
 struct sort {
 	const char *what;
 	const char *command, *rest; /* before and behind the path; NULL: there is none */
 };
 
-#define CERTIFICATE "private_key is the file that was made with it"
+#define CERTIFICATE "private_key must be the file that was made with it"
 
 static const struct sort openssh = {
 	"a private key in OpenSSH's own form; this makes a PEM file of it, unless it is Ed25519",
@@ -32,8 +32,7 @@ static const struct sort encrypted = {
 	"openssl pkey -in ", " -out NEW"};
 static const struct sort public_key = {"a public key, not a private one; name the file that it was made from",
                                        NULL, NULL};
-static const struct sort request = {"a request for a certificate, not a private key; " CERTIFICATE, NULL,
-                                    NULL};
+static const struct sort request = {"a certificate request, not a private key; " CERTIFICATE, NULL, NULL};
 static const struct sort certificate = {"a certificate without its private key; " CERTIFICATE, NULL, NULL};
 static const struct sort parameters = {"parameters for a key, not a private key", NULL, NULL};
 static const struct sort key_der = {"a private key in DER form; convert it to PEM with",
@@ -55,7 +54,7 @@ static bool begins(const char *data, size_t size, const char *words)
 
 /* ---- PEM and its kin */
 
-/* Labels of what is no private key, in the order of what counts where there are several. */
+/* Labels of things that are not private keys; the first one found counts. */
 static const struct label {
 	const char *words;
 	const struct sort *sort;

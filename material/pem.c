@@ -3,9 +3,9 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * OpenSSL passes over whatever is not exactly a BEGIN line, does not say which entry of a file is bad, and loses
- * an entry in silence when the END line before it is missing or indented. RFC 7468 allows text before, between
- * and behind entries, and both kinds of line ends. No OpenSSL and no host here: this can be tested alone.
+ * OpenSSL skips everything that is not exactly a BEGIN line, does not say which entry of a file is bad, and silently
+ * loses an entry when the END line before it is missing or indented. RFC 7468 allows text before, between and after
+ * entries, and both kinds of line ends. Nothing here needs OpenSSL or the host.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* memmem() */
@@ -72,14 +72,14 @@ static bool is_begin(const struct line *l)
 	return l->size >= strlen(BEGIN TAIL) && starts_with(l, BEGIN) && ends_with(l, TAIL);
 }
 
-/* Whether C begins a dash: "-", or one of those that word processors put in its place. */
+/* Whether there is a dash in L at AT: "-", or one that word processors put in its place. */
 static bool is_dash(const struct line *l, size_t at)
 {
 	return at < l->size &&
 	       (l->text[at] == '-' || (l->size - at >= 3 && memcmp(l->text + at, "\xe2\x80", 2) == 0));
 }
 
-/* Whether TEXT, the rest of L, is the label of something that this module reads, in whatever case. */
+/* Whether TEXT, the rest of a line, is the label of something that this module reads; case does not matter. */
 static bool is_label(const char *text, size_t size)
 {
 	static const char *const labels[] = {"CERTIFICATE", "TRUSTED CERTIFICATE", "X509 CERTIFICATE",
@@ -105,7 +105,7 @@ static bool names_entry(const struct line *l)
 	return false;
 }
 
-/* Whether L was meant as the beginning of an entry and is none. What is commented out was not. */
+/* Whether L was meant as a BEGIN line and is none. A comment was not. */
 static bool was_meant_as_begin(struct line l)
 {
 	l = without_indent(l);
@@ -126,7 +126,7 @@ static enum tls_pem_state end_state(const struct tls_pem_entry *e, const struct 
 	                                                                        : TLS_PEM_ENDS_BADLY;
 }
 
-/* Reads on from behind the BEGIN of E to its end, wherever that is. */
+/* Reads on from the BEGIN of E to its end, wherever that is. */
 static void find_end(struct tls_pem *p, struct tls_pem_entry *e)
 {
 	struct tls_pem before = *p;

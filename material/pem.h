@@ -10,7 +10,7 @@
 
 enum tls_pem_state {
 	TLS_PEM_GOOD,
-	TLS_PEM_NO_BEGIN,     /* a line that was meant as a BEGIN and is none: there is no entry, and no label */
+	TLS_PEM_NO_BEGIN,     /* a line that was meant as a BEGIN and is none: no entry, no label */
 	TLS_PEM_NO_END,       /* the next one begins before this one has ended; what it holds is there */
 	TLS_PEM_END_INDENTED, /* likewise */
 	TLS_PEM_ENDS_BADLY,   /* the END line has another label, or is not exactly one */
@@ -21,7 +21,7 @@ enum tls_pem_state {
 struct tls_pem_entry {
 	enum tls_pem_state state;
 	int number;         /* from 1 */
-	int line, end_line; /* of its BEGIN; of its END, or of what stands in its place */
+	int line, end_line; /* of its BEGIN; of its END, or of the line in its place */
 	const char *label;  /* "CERTIFICATE"; not terminated */
 	size_t label_size;
 	const char *text; /* with BEGIN and END; without the END when that is not good */
@@ -37,12 +37,15 @@ struct tls_pem {
 /* P reads the SIZE bytes at DATA, which must stay. */
 void tls_pem_open(struct tls_pem *p, const char *data, size_t size);
 
-/* The next entry, or what was meant as one. It points into the data. Returns false at the end. */
+/*
+ * The next entry, or a line that was meant as the beginning of one. It points into the data. Returns false at the
+ * end.
+ */
 bool tls_pem_next(struct tls_pem *p, struct tls_pem_entry *out);
 
 bool tls_pem_is(const struct tls_pem_entry *e, const char *label);
 
-/* What a file without entries is instead, and what to do; NULL: unknown. */
+/* What a file without entries is instead, and what to do, as a static text; NULL: unknown. */
 const char *tls_pem_other_form(const char *data, size_t size);
 
 #endif

@@ -27,8 +27,8 @@ void tls_place_say(const struct tls_place *at, enum tls_severity severity, int l
 	TLS_FORMAT(4, 5);
 
 /*
- * tls_files_read() of a file with keys, certificates or revocation lists, which is not empty and has at most 64 MB. The
- * caller frees OUT with tls_files_free(). Any process. Returns 0, or -1 with the reason reported and OUT empty.
+ * tls_files_read() of a file with keys, certificates or revocation lists, which is not empty and has at most 64 MB.
+ * The caller frees OUT with tls_files_free(). Any process. Returns 0, or -1 with the reason reported and OUT empty.
  */
 int tls_place_read(const struct tls_place *at, struct tls_file *out);
 

@@ -1,5 +1,5 @@
 /*
- * material/stamp.c - what files are like, so that a change shows
+ * material/stamp.c - numbers that change when files are written or replaced
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  */
@@ -31,7 +31,7 @@ static uint64_t stamp_file(const char *path)
 	return tls_hash_bytes(h, &st.st_ctim, sizeof(st.st_ctim));
 }
 
-/* The sum of the files' stamps does not depend on the order in which the folder gives them. */
+/* A sum of the files' stamps, since a folder gives them in any order. */
 static uint64_t stamp_folder(const char *path)
 {
 	uint64_t h = stamp_file(path), one = 0;

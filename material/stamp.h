@@ -1,5 +1,5 @@
 /*
- * material/stamp.h - what changes when a file is written or replaced
+ * material/stamp.h - numbers that change when files are written or replaced
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  */
@@ -8,15 +8,15 @@
 
 #include "tls.h"
 
-/* What changes when a file is written or replaced, or a folder or a file in it. */
+/* Numbers that change when the file is written or replaced, or the folder or a hashed file in it. */
 struct tls_stamp {
 	uint64_t file, folder, crl;
 };
 
-/* In the place of a number: this process's user may not look, so nobody knows whether anything has changed. */
+/* In place of a number: this process's user may not look, so whether anything has changed is unknown. */
 #define TLS_STAMP_HIDDEN UINT64_MAX
 
-/* Of up to three paths; NULL: none. Any process. */
+/* The stamp of up to three paths; NULL: none. Any process. */
 struct tls_stamp tls_stamp_take(const char *file, const char *folder, const char *crl);
 
 /* H with STAMP in it. */

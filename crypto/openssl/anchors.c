@@ -1,11 +1,11 @@
 /*
- * crypto/openssl/anchors.c - what a set of trust anchors is good for
+ * crypto/openssl/anchors.c - whether the certificates of a trust store can anchor a chain
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * A chain ends at a root: a certificate that is signed by itself, or that is trusted by its attributes. An
- * intermediate or a leaf without its root loads as well as any other, and then nobody is verified by it. What is
- * here is private memory, for as long as a trust store is being loaded.
+ * A chain ends at a root: a certificate that is self-signed, or that is trusted because of its attributes. An
+ * intermediate or a leaf without its root loads like any other, but no peer can be verified by it. Everything here is
+ * private memory, used while a trust store is being loaded.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +18,7 @@
 #include "crypto/openssl/library.h"
 #include "material/place.h"
 
-#define SAID_MAX  5 /* entries of a set */
+#define SAID_MAX  5 /* warnings about one set */
 #define NAME_SIZE 256
 
 struct anchor {
@@ -26,7 +26,7 @@ struct anchor {
 	char *path;
 	int line, setting;
 	unsigned long subject, issuer; /* hashes of the names */
-	bool root, good;               /* trusted itself; leads to such a one */
+	bool root, good;               /* trusted itself; leads to a root */
 };
 
 struct tls_anchors {
@@ -51,7 +51,7 @@ void tls_anchors_free(struct tls_anchors *a)
 	free(a);
 }
 
-/* Makes room for one more. Returns 0 or -1. */
+/* Makes space for one more. Returns 0, -1 without memory. */
 static int grow(struct tls_anchors *a)
 {
 	size_t room = a->room > 0 ? 2 * a->room : 16;
@@ -88,14 +88,14 @@ const char *tls_anchors_name(const X509_NAME *name, char *out, size_t size)
 
 /* ---- judging */
 
-/* Whether OpenSSL takes X for the end of a chain, for one purpose or the other. */
+/* Whether OpenSSL accepts X as the end of a chain, for clients or for servers. */
 static bool is_root(X509 *x)
 {
 	return X509_check_trust(x, X509_TRUST_SSL_CLIENT, 0) == X509_TRUST_TRUSTED ||
 	       X509_check_trust(x, X509_TRUST_SSL_SERVER, 0) == X509_TRUST_TRUSTED;
 }
 
-/* Whether X is kept from both purposes, by its attributes. */
+/* Whether its attributes forbid X for clients and for servers. */
 static bool is_rejected(X509 *x)
 {
 	return (X509_self_signed(x, 0) == 1 && !is_root(x)) ||
@@ -108,7 +108,9 @@ static bool signed_by(const struct anchor *a, const struct anchor *issuer)
 	return a->issuer == issuer->subject && X509_check_issued(issuer->x, a->x) == X509_V_OK;
 }
 
-/* Whether A, which leads nowhere, is GOOD under another issuer's signature: then it does no harm. */
+/*
+ * Whether A, which leads to no root, is the same authority as GOOD, signed by another issuer: then it does no harm.
+ */
 static bool same_authority(const struct anchor *a, const struct anchor *good)
 {
 	return a->subject == good->subject &&
@@ -125,7 +127,7 @@ static bool any_good(const struct tls_anchors *s, const struct anchor *a,
 	return false;
 }
 
-/* One step further from the roots. Returns whether any was found. */
+/* Goes one step further from the roots. Returns whether it found any. */
 static bool spread(struct tls_anchors *s)
 {
 	bool found = false;
@@ -184,14 +186,15 @@ static void say_useless(struct tls_anchors *s, const struct anchor *a, struct tl
 
 	tls_anchors_name(X509_get_issuer_name(a->x), issuer, sizeof(issuer));
 	if (is_rejected(a->x))
-		snprintf(what, sizeof(what),
-		         "has trust attributes that allow neither clients nor servers: nobody is verified by it");
+		snprintf(
+			what, sizeof(what),
+			"has trust attributes that allow neither clients nor servers: no peer can be verified by it");
 	else
 		snprintf(
 			what, sizeof(what),
-			"is %s, and no root above it is in ca_list or ca_path: nobody is verified by it; put the root "
-			"there (its issuer is \"%s\")",
-			X509_check_ca(a->x) > 0 ? "an intermediate certificate" : "no authority's certificate", issuer);
+			"is %s, and no root above it is in ca_list or ca_path: no peer can be verified by it; add the root "
+			"(its issuer is \"%s\")",
+			X509_check_ca(a->x) > 0 ? "an intermediate certificate" : "not a CA certificate", issuer);
 	say(s, a, r, what);
 }
 
@@ -201,7 +204,7 @@ static bool is_of_today(const X509 *x)
 	       X509_cmp_current_time(X509_get0_notAfter(x)) > 0;
 }
 
-/* Where one root is in order, nothing is said of the others: bundles have old ones for a long time. */
+/* If one root is valid, nothing is said about the others: bundles keep old ones for a long time. */
 static void check_dates(struct tls_anchors *s, struct tls_report *r)
 {
 	const struct anchor *first = NULL;
@@ -215,8 +218,8 @@ static void check_dates(struct tls_anchors *s, struct tls_report *r)
 	}
 	if (first != NULL)
 		say(s, first, r,
-		    "has expired or is not valid yet, and no other root is there: every peer is refused; put the authority's "
-		    "current root there");
+		    "has expired or is not valid yet, and there is no other root: every peer is refused; add the authority's "
+		    "current root");
 }
 
 void tls_anchors_judge(struct tls_anchors *s, struct tls_report *r)
@@ -233,7 +236,7 @@ void tls_anchors_judge(struct tls_anchors *s, struct tls_report *r)
 	if (s->said > SAID_MAX) {
 		const struct tls_origin from = {.line = last->setting};
 
-		tls_report_add(r, TLS_WARNING, NULL, from.line, NULL, "%s: there are %d more of this kind",
+		tls_report_add(r, TLS_WARNING, NULL, from.line, NULL, "%s: %d more certificates have such a problem",
 		               last->path, s->said - SAID_MAX);
 	}
 	check_dates(s, r);

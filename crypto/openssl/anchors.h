@@ -1,5 +1,5 @@
 /*
- * crypto/openssl/anchors.h - what trust anchors are good for
+ * crypto/openssl/anchors.h - whether the certificates of a trust store can anchor a chain
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  */
@@ -12,7 +12,7 @@ struct tls_place;
 struct tls_report;
 struct x509_st;
 
-/* What is being loaded into a trust store, in private memory. */
+/* The certificates of a trust store that is being loaded, in private memory. */
 struct tls_anchors;
 struct X509_name_st;
 
@@ -20,16 +20,16 @@ struct X509_name_st;
 struct tls_anchors *tls_anchors_new(void);
 void tls_anchors_free(struct tls_anchors *a);
 
-/* Adds X, whose BEGIN is in LINE; AT->from->line counts the settings. Returns 0, -1 without memory. */
+/* Adds X, which begins in LINE; AT->from->line is the number of the setting. Returns 0, -1 without memory. */
 int tls_anchors_add(struct tls_anchors *a, struct x509_st *x, const struct tls_place *at, int line);
 
 /*
- * When all are there: warns of those that anchor nothing. A problem has the number of its setting as its line, and
- * no other origin. Shared scope.
+ * To be called when all are added: warns of those that no chain can end at. Each problem has the number of its
+ * setting as its line, and no other origin. Shared scope.
  */
 void tls_anchors_judge(struct tls_anchors *a, struct tls_report *r);
 
-/* NAME in one line, in OUT, which is returned. */
+/* NAME as one line in OUT, SIZE bytes. Any process. Returns OUT. */
 const char *tls_anchors_name(const struct X509_name_st *name, char *out, size_t size);
 
 #endif

@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * What is wrong with an entry is reported with the line of its BEGIN. Certificates are read with or without
- * OpenSSL's trust attributes (BEGIN TRUSTED CERTIFICATE), wherever they are.
+ * Problems of an entry are reported with the line of its BEGIN. Certificates may have OpenSSL's trust attributes
+ * (BEGIN TRUSTED CERTIFICATE) in every file.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* asprintf() */
@@ -69,7 +69,7 @@ static bool is_readable(struct tls_bundle *b, const struct tls_pem_entry *e)
 	case TLS_PEM_END_INDENTED:
 		tls_place_say(
 			&b->at, TLS_WARNING, e->end_line,
-			"the END line is indented, and other programs lose the next entry; remove the blanks before it");
+			"the END line is indented, and other programs lose the next entry; remove the spaces before it");
 		return true;
 	case TLS_PEM_ENDS_BADLY:
 		tls_place_say(&b->at, TLS_ERROR, e->end_line,
@@ -108,7 +108,7 @@ static bool next_entry(struct tls_bundle *b, const char *const *labels, struct t
 	return !b->failed && e->state != TLS_PEM_NO_BEGIN && is_wanted(e, labels);
 }
 
-/* E with a good END. To be freed; NULL without memory. */
+/* The text of E with a correct END line. The caller frees it; NULL without memory. */
 static char *with_end(const struct tls_pem_entry *e)
 {
 	char *text;
@@ -118,7 +118,7 @@ static char *with_end(const struct tls_pem_entry *e)
 	return text;
 }
 
-/* What READ makes of E, or NULL with FAILED set (reported). */
+/* The object that READ makes of E, or NULL with FAILED set (reported). */
 static void *parse(struct tls_bundle *b, const struct tls_pem_entry *e, void *(*read)(BIO *bio),
                    const char *name)
 {
@@ -134,15 +134,15 @@ static void *parse(struct tls_bundle *b, const struct tls_pem_entry *e, void *(*
 		b->count++;
 		return object;
 	}
-	snprintf(what, sizeof(what), "entry %d is not a good %s", e->number, name);
+	snprintf(what, sizeof(what), "entry %d is not a valid %s", e->number, name);
 	tls_bundle_refused(&b->at, e->line, what);
 	b->failed = true;
 	return NULL;
 }
 
 /*
- * OpenSSL reads them on first use: better now than in one of the processes that serve, where a lack of memory
- * would spoil them for all.
+ * OpenSSL reads extensions on first use. Better now than in one of the worker processes, where a lack of memory would
+ * spoil them for all.
  */
 static void read_extensions(X509 *x)
 {
@@ -193,11 +193,11 @@ static void say_skipped(const struct tls_bundle *b, enum tls_severity severity)
 {
 	tls_place_say(
 		&b->at, severity, b->skipped,
-		"this line is passed over, and the entry that it begins with it: a BEGIN line has five hyphens at "
-		"each end, and nothing before or behind them, not even blanks");
+		"this line is skipped, and so is the entry that it begins: a BEGIN line has five hyphens at each end, "
+		"and nothing before or after them, not even spaces");
 }
 
-/* Why there is no NAME in B. */
+/* Says why there is no NAME in B. */
 static void say_none(const struct tls_bundle *b, const char *name)
 {
 	const char *other = tls_pem_other_form(b->data, b->size);
@@ -205,12 +205,12 @@ static void say_none(const struct tls_bundle *b, const char *name)
 	if (b->skipped > 0)
 		say_skipped(b, TLS_ERROR);
 	else if (other != NULL)
-		tls_place_say(&b->at, TLS_ERROR, 0, "no %s in PEM form in it: %s", name, other);
+		tls_place_say(&b->at, TLS_ERROR, 0, "contains no %s in PEM form: %s", name, other);
 	else if (b->other.label != NULL)
-		tls_place_say(&b->at, TLS_ERROR, b->other.line, "no %s in PEM form in it, but this: %.*s", name,
-		              (int)b->other.label_size, b->other.label);
+		tls_place_say(&b->at, TLS_ERROR, b->other.line, "contains no %s in PEM form, but another entry: %.*s",
+		              name, (int)b->other.label_size, b->other.label);
 	else
-		tls_place_say(&b->at, TLS_ERROR, 0, "no %s in PEM form in it", name);
+		tls_place_say(&b->at, TLS_ERROR, 0, "contains no %s in PEM form", name);
 }
 
 int tls_bundle_end(const struct tls_bundle *b, const char *name)

@@ -100,7 +100,7 @@ static void warn_of_dates(const struct tls_cache_item *item, const struct tls_ca
 		return;
 	if (days < 0 || seconds < 0)
 		tls_place_say(&at, TLS_WARNING, 0,
-		              "the certificate has expired %d days ago; peers will refuse it, renew it and reload",
+		              "the certificate expired %d days ago, and peers will refuse it; renew it and reload",
 		              -days);
 	else if (days < WARN_DAYS)
 		tls_place_say(&at, TLS_WARNING, 0, "the certificate expires in %d days; renew it and reload", days);
@@ -139,8 +139,8 @@ const struct tls_chain_file *tls_chain_file(const struct tls_chain *chain)
 /* ---- together with its key */
 
 /*
- * A certificate that is alone in its file is sent with the authorities above it, except the root, as far as CTX trusts
- * them. OpenSSL would look for them in each handshake. Returns 0, -1 without memory.
+ * A certificate that is alone in its file is sent with the authorities above it, except the root, as far as CTX
+ * trusts them. OpenSSL would look for them in each handshake. Returns 0, -1 without memory.
  */
 static int complete_chain(SSL_CTX *ctx)
 {
@@ -178,7 +178,7 @@ static void say_mismatch(const struct tls_chain_file *file, const struct tls_key
 	tls_anchors_name(X509_get_subject_name(sk_X509_value(file->others, owner - 1)), subject, sizeof(subject));
 	tls_place_say(&at, TLS_ERROR, file->lines[owner],
 	              "the private key belongs to this certificate, \"%s\", which is number %d in the file; the "
-	              "server's own must be first, and those of the authorities behind it",
+	              "server's own certificate must be first, followed by those of the authorities",
 	              subject, owner + 1);
 }
 

@@ -3,11 +3,11 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * A server that shows its certificate without the intermediate ones works with the browsers and phones that have
- * met those elsewhere, and with nobody else. What is missing cannot be proven from one file: a private
- * authority's certificate directly below its root is right alone. So nothing is said of a chain unless the
- * certificate itself tells where its issuer's is published (RFC 5280 section 4.2.2.1), or the issuer is an
- * intermediate elsewhere in the configuration.
+ * A server that sends its certificate without the intermediate ones works only with browsers and phones that got
+ * those elsewhere. One file does not prove that something is missing: a certificate directly below a private
+ * authority's root is complete alone. So nothing is said about a chain unless the certificate itself tells where that
+ * of its issuer is published (RFC 5280 section 4.2.2.1), or the issuer is an intermediate elsewhere in the
+ * configuration.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* asprintf() */
@@ -37,7 +37,7 @@
 enum mark { NOTED, CHECKED, EXPLAINED, TOLD, NO_TRUST, MARKS };
 static const char marks[MARKS];
 
-/* Something and its mark; or a chain, and what it is completed from. */
+/* Something and its mark; or a chain and the trust store that completes it. */
 struct pair {
 	const void *a, *b;
 };
@@ -57,7 +57,7 @@ struct audit {
 	struct tls_report *report;
 	struct pair *seen; /* a table of SEEN_SIZE, a power of two; free places are NULL */
 	size_t seen_size;
-	struct known *known; /* by hash; NULL: nobody has asked yet */
+	struct known *known; /* by hash; NULL: not needed yet */
 	size_t known_count, known_room;
 };
 
@@ -69,7 +69,7 @@ struct use {
 	struct tls_place at;
 	bool *related; /* by place in the file: whether it leads from the first certificate to a root */
 	int count;
-	bool said; /* something that explains what is missing, too */
+	bool said; /* something that also explains what is missing */
 };
 
 /* ---- what has been seen */
@@ -86,7 +86,7 @@ static struct pair *place_of(struct audit *audit, const void *a, const void *b)
 	return p;
 }
 
-/* Whether (A, B) is new; it is not the next time. */
+/* Whether (A, B) has not been seen; it has from now on. */
 static bool is_new(struct audit *audit, const void *a, const void *b)
 {
 	struct pair *p = place_of(audit, a, b);
@@ -299,10 +299,10 @@ static void say_stranger(struct use *u, int i, int more)
 	int top = top_of(u);
 
 	if (more > 0)
-		snprintf(others, sizeof(others), ", nor did %d more of them", more);
+		snprintf(others, sizeof(others), ", and %d more did not either", more);
 	if (top >= 0)
 		snprintf(remedy, sizeof(remedy),
-		         "; what belongs there is the certificate of \"%s\", unless that is a root",
+		         "; the certificate of \"%s\" belongs in its place, unless that is a root",
 		         tls_anchors_name(X509_get_issuer_name(certificate_at(u, top)), issuer, sizeof(issuer)));
 	tls_place_say(&u->at, TLS_WARNING, u->file->lines[i],
 	              "\"%s\" did not sign the certificates of this chain%s: peers cannot use it; remove it%s",
@@ -317,12 +317,12 @@ static void say_order(struct use *u, int i)
 
 	tls_place_say(
 		&u->at, TLS_WARNING, u->file->lines[i],
-		"\"%s\" stands before the certificate in line %d, which it has signed; strict peers refuse that: the "
-		"server's own is first, and each of the others behind what it has signed",
+		"\"%s\" comes before the certificate in line %d, which it signed; strict peers refuse that: the "
+		"server's own certificate must be first, and each other one after the one that it signed",
 		subject_at(u, i, subject), u->file->lines[n]);
 }
 
-/* What can be seen in the file alone. Of each kind the first is named. */
+/* Problems that the file alone shows. The first one of each kind is named. */
 static void check_file(struct use *u)
 {
 	int twin = 0, stranger = 0, strangers = 0, stray = 0;
@@ -347,7 +347,7 @@ static void check_file(struct use *u)
 
 /* ---- what is missing */
 
-/* The first address at which the issuer of X publishes its certificate. To be freed; NULL: none. */
+/* The first address at which the issuer of X publishes its certificate. The caller frees it; NULL: none. */
 static char *published_at(const X509 *x)
 {
 	AUTHORITY_INFO_ACCESS *access = X509_get_ext_d2i(x, NID_info_access, NULL, NULL);
@@ -366,7 +366,7 @@ static char *published_at(const X509 *x)
 	return url;
 }
 
-/* The next certificate of BIO, of the shared library context; NULL: none, or no memory. */
+/* The next certificate of BIO, in the shared library context; NULL: none, or no memory. */
 static X509 *next_beside(BIO *bio)
 {
 	X509 *x = X509_new_ex(tls_library_context(), NULL);
@@ -377,7 +377,7 @@ static X509 *next_beside(BIO *bio)
 	return NULL;
 }
 
-/* Whether PATH is a file that begins with X and goes on. */
+/* Whether PATH is a file that begins with X and has more certificates. */
 static bool is_whole_chain(const char *path, const X509 *x)
 {
 	char why[128];
@@ -398,7 +398,7 @@ static bool is_whole_chain(const char *path, const X509 *x)
 
 /*
  * The file beside that of U with the whole chain, as ACME clients name it: fullchain.pem beside cert.pem,
- * fullchain3.pem beside cert3.pem. To be freed; NULL: none.
+ * fullchain3.pem beside cert3.pem. The caller frees it; NULL: none.
  */
 static char *whole_chain_beside(const struct use *u)
 {
@@ -424,14 +424,14 @@ static void say_missing(struct use *u, int top, const char *whole, const struct 
 	int n;
 
 	if (whole != NULL)
-		n = asprintf(&remedy, "name %s in its place, which has it", whole);
+		n = asprintf(&remedy, "use %s instead, which has it", whole);
 	else if (where->path != NULL)
-		n = asprintf(&remedy, "append that, which is in %s:%d", where->path, where->line);
+		n = asprintf(&remedy, "append it from %s:%d", where->path, where->line);
 	else
-		n = asprintf(&remedy, "append that from the trusted ones");
+		n = asprintf(&remedy, "append it from the trusted certificates");
 	tls_place_say(
 		&u->at, TLS_WARNING, u->file->lines[top],
-		"the intermediate certificate of its issuer, \"%s\", is missing behind it, and peers that do not have "
+		"the intermediate certificate of its issuer, \"%s\", is missing after it, and peers that do not have "
 		"that refuse this one; %s",
 		tls_anchors_name(X509_get_issuer_name(certificate_at(u, top)), issuer, sizeof(issuer)),
 		n >= 0 ? remedy : "append it");
@@ -440,20 +440,23 @@ static void say_missing(struct use *u, int top, const char *whole, const struct 
 		free(remedy);
 }
 
-/* The same where only its address, URL, is known: authorities tell that of a root, too, and then all is well. */
+/*
+ * The same when only its address, URL, is known. Authorities publish that of a root, too, and then nothing is
+ * missing.
+ */
 static void say_unknown(struct use *u, int top, const char *url)
 {
 	char issuer[NAME_SIZE];
 
 	tls_place_say(
 		&u->at, TLS_WARNING, u->file->lines[top],
-		"the certificate of its issuer, \"%s\", is not behind it: unless that is a root that peers trust, they "
-		"refuse this one; name the file with the whole chain (fullchain.pem of certbot), or append what is at %s",
+		"the certificate of its issuer, \"%s\", does not follow it: unless that is a root that peers trust, they "
+		"refuse this one; use the file with the whole chain (certbot's fullchain.pem), or append the one at %s",
 		tls_anchors_name(X509_get_issuer_name(certificate_at(u, top)), issuer, sizeof(issuer)), url);
 	u->said = true;
 }
 
-/* What is trusted completes a lone certificate when it is shown. Returns whether the issuer of X is there. */
+/* A certificate that is alone in its file is sent with what is trusted. Returns whether the issuer of X is. */
 static bool is_completed(const struct use *u, X509 *x)
 {
 	X509 *issuer = issuer_in(u->trust, x);
@@ -463,7 +466,7 @@ static bool is_completed(const struct use *u, X509 *x)
 	return found;
 }
 
-/* Only of the first certificate: an authority's may have a root of the same name, which peers have. */
+/* Only the first certificate: for that of an authority, peers may have a root of the same name. */
 static void check_complete(struct use *u)
 {
 	int top = top_of(u);
@@ -488,7 +491,7 @@ static void check_complete(struct use *u)
 
 /* ---- all files */
 
-/* Each chain once for what it is completed from; its file once; and one gap of it is enough. */
+/* Checks each chain once with each trust store that completes it, its file once, and reports one gap at most. */
 static void check_chain(struct audit *audit, const struct tls_chain *chain, const struct tls_trust *trust,
                         const struct tls_origin *from)
 {

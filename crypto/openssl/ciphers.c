@@ -1,10 +1,10 @@
 /*
- * crypto/openssl/ciphers.c - names in cipher_list that OpenSSL passes over in silence
+ * crypto/openssl/ciphers.c - names in cipher_list that OpenSSL ignores silently
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * OpenSSL takes a list as soon as one of its words stands for a cipher, and tells names by their case. So what
- * is asked for is not there, and what is excluded stays, when its name is written wrong.
+ * OpenSSL accepts a list as soon as one of its words stands for a cipher, and names are case-sensitive. So when a
+ * name is misspelt, a cipher that was wanted is missing, or one that was excluded stays.
  */
 #include <string.h>
 
@@ -17,8 +17,8 @@
 #define WORD_SIZE  128
 
 /*
- * Names that lists have from older versions of OpenSSL, or of what needs an engine (GOST), alone or as a part of a cipher's name. Whoever wrote
- * them wants to be without such ciphers, or does not mind.
+ * Names from older versions of OpenSSL, or of ciphers that need an engine (GOST), alone or as a part of a cipher's
+ * name. A list has them to exclude such ciphers, or loses nothing without them.
  */
 static const char *const retired[] = {
 	"SSLv2",  "SSLv3",  "EXP",         "EXPORT",  "EXPORT40", "EXPORT56", "EXP1024",   "LOW",      "MEDIUM",
@@ -41,7 +41,7 @@ static bool is_retired(const char *word)
 	return false;
 }
 
-/* Whether OpenSSL, which also takes the names of older suites here, knows NAME as a suite of TLS 1.3. */
+/* Whether OpenSSL, which also accepts the names of older suites here, knows NAME as a suite of TLS 1.3. */
 static bool is_suite(SSL *ssl, const char *name)
 {
 	STACK_OF(SSL_CIPHER) *all = SSL_set_ciphersuites(ssl, name) == 1 ? SSL_get_ciphers(ssl) : NULL;
@@ -80,12 +80,12 @@ static void warn_of(const char *name, bool excluded, const struct tls_origin *fr
 
 	if (strncmp(own, "(", 1) != 0 && strcmp(own, name) != 0)
 		tls_report_add(r, TLS_WARNING, from->file, from->line, from->setting,
-		               "OpenSSL passes over %s, which it calls %s in a list; write that", name, own);
+		               "OpenSSL ignores %s: in a list it is called %s; write that", name, own);
 	else
 		tls_report_add(r, TLS_WARNING, from->file, from->line, from->setting,
-		               "OpenSSL knows no cipher by the name %s, and passes over it%s; \"openssl ciphers -v\" "
+		               "OpenSSL knows no cipher named %s and ignores it%s; \"openssl ciphers -v\" "
 		               "lists what there is",
-		               name, excluded ? ", so that nothing is excluded" : "");
+		               name, excluded ? ", so nothing is excluded" : "");
 }
 
 /* The LENGTH bytes at TEXT: one word of a list. */
@@ -98,7 +98,7 @@ static void check_word(SSL *ssl, const char *text, size_t length, const struct t
 	const char *unknown;
 
 	if (length <= sign || length >= sizeof(word) || *text == '@' || memchr(text, '=', length) != NULL)
-		return; /* no name */
+		return; /* not a name */
 	memcpy(word, text + sign, length - sign);
 	word[length - sign] = '\0';
 	unknown = unknown_part(ssl, word);

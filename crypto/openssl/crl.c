@@ -1,11 +1,12 @@
 /*
- * crypto/openssl/crl.c - revocation lists: which of them OpenSSL will use, and whom it will refuse for want of one
+ * crypto/openssl/crl.c - revocation lists: which of them OpenSSL will use, and which authorities lack a usable one
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * Of several lists of one name OpenSSL takes the best by its own measure: scope, time, key, then age. One that has
- * expired does no harm beside a current one; a newer one of another key may. So nothing is worked out here: OpenSSL
- * verifies a certificate that each trusted authority might have issued, and what it says of the lists is told.
+ * Of several lists with one name OpenSSL takes the best by its own rules: scope, time, key, then age. An expired list
+ * does no harm beside a current one, but a newer list of another key may. These rules are not repeated here: OpenSSL
+ * verifies a certificate that each trusted authority might have issued, and its complaints about the lists are
+ * reported.
  */
 #include <stdio.h>
 #include <string.h>
@@ -25,7 +26,7 @@ struct tls_crls {
 	X509_CRL *crl;
 	int line;
 	bool told; /* in this check */
-	/* Of the first list: a check at any time between these two, in seconds since 1970, has nothing to say. */
+	/* In the first list only: a check between these two times, in seconds since 1970, finds nothing. */
 	int64_t quiet_from, quiet_before;
 	char path[];
 };
@@ -63,13 +64,15 @@ void tls_crls_free(struct tls_crls *all)
 
 /* ---- what OpenSSL finds */
 
-/* The first fault of the lists that keeps certificates of one authority out; ERROR is X509_V_OK without. */
+/*
+ * The first problem of the lists that makes OpenSSL refuse certificates of one authority; ERROR is X509_V_OK if none.
+ */
 struct finding {
 	int error;
-	const X509_CRL *crl; /* NULL: there is none that would do */
+	const X509_CRL *crl; /* NULL: there is no usable one */
 	bool self_signed;
-	bool undecided; /* the certificate itself would have to tell whether the list is for it */
-	bool no_chain;  /* the authority issues nothing that OpenSSL takes, whatever the lists say */
+	bool undecided; /* only the certificate itself could tell whether the list covers it */
+	bool no_chain;  /* OpenSSL accepts nothing from this authority, whatever the lists say */
 };
 
 static bool is_about_lists(int error)
@@ -91,7 +94,7 @@ static bool is_about_lists(int error)
 	}
 }
 
-/* Whether CRL is for those certificates alone that name where it is published: ours names nothing. */
+/* Whether CRL covers only certificates that name its distribution point; the one made here names none. */
 static bool is_for_its_point(const X509_CRL *crl)
 {
 	ISSUING_DIST_POINT *idp = crl != NULL
@@ -103,7 +106,7 @@ static bool is_for_its_point(const X509_CRL *crl)
 	return result;
 }
 
-/* OpenSSL's callback. Depth 0 is our certificate, 1 the authority, for which its own list counts as well. */
+/* OpenSSL's callback. Depth 0 is the made certificate, 1 the authority, to which its own list applies, too. */
 static int note(int ok, X509_STORE_CTX *store)
 {
 	struct finding *f = X509_STORE_CTX_get_app_data(store);
@@ -126,7 +129,9 @@ static int note(int ok, X509_STORE_CTX *store)
 	return 1;
 }
 
-/* A certificate that AUTHORITY might have issued. Its signature is bad, which nobody minds. NULL without memory. */
+/*
+ * A certificate that AUTHORITY might have issued. Its signature is wrong, which does not matter. NULL without memory.
+ */
 static X509 *issued_by(X509 *authority)
 {
 	X509 *x = X509_dup(authority);
@@ -159,7 +164,7 @@ static void verify(X509_STORE *lists, X509 *peer, STACK_OF(X509) *trusted, struc
 	X509_STORE_CTX_free(store);
 }
 
-/* What keeps all certificates of AUTHORITY out, by the lists of LISTS. Nothing is found without memory. */
+/* Why all certificates of AUTHORITY are refused because of the lists in LISTS. Without memory nothing is found. */
 static struct finding examine(X509_STORE *lists, X509 *authority)
 {
 	struct finding f = {.error = X509_V_OK, .self_signed = X509_self_signed(authority, 0) == 1};
@@ -186,7 +191,7 @@ static bool is_current(const X509_CRL *crl)
 	       (end == NULL || X509_cmp_current_time(end) > 0);
 }
 
-/* Why a list of the right name is not even looked at; NULL: it is. */
+/* Why OpenSSL ignores a list of the right name; NULL: it does not. */
 static const char *unused_because(const X509_CRL *crl)
 {
 	ISSUING_DIST_POINT *idp = X509_CRL_get_ext_d2i(crl, NID_issuing_distribution_point, NULL, NULL);
@@ -197,7 +202,7 @@ static const char *unused_because(const X509_CRL *crl)
 	else if (idp != NULL && idp->indirectCRL > 0)
 		why = "it is an indirect list, and those are not used; load the authority's own";
 	else if (idp != NULL && idp->onlysomereasons != NULL)
-		why = "it is for some reasons of revocation only, and those are not used; load the full one";
+		why = "it covers only some reasons for revocation, and such lists are not used; load the full one";
 	ISSUING_DIST_POINT_free(idp);
 	return why;
 }
@@ -211,18 +216,18 @@ static const char *reason(int error, const X509_CRL *crl)
 	case X509_V_ERR_CRL_NOT_YET_VALID: return "it is not valid yet; is the clock right?";
 	case X509_V_ERR_CRL_SIGNATURE_FAILURE:
 	case X509_V_ERR_UNABLE_TO_DECRYPT_CRL_SIGNATURE:
-		return "it is not signed by the key that ca_list or ca_path has for that name; load the list, or the "
-			   "certificate, of the right one";
+		return "it is not signed by the key that ca_list or ca_path has for that name; load the right list or the "
+			   "right certificate";
 	case X509_V_ERR_UNABLE_TO_GET_CRL:
 	case X509_V_ERR_UNABLE_TO_GET_CRL_ISSUER:
 		return why != NULL
 		           ? why
-		           : "it is for another key of that name than ca_list or ca_path has; load the list, or "
-		             "the certificate, of the right one";
+		           : "it is for another key of that name than ca_list or ca_path has; load the right list "
+		             "or the right certificate";
 	case X509_V_ERR_KEYUSAGE_NO_CRL_SIGN:
 		return "the authority's certificate does not allow it to sign lists (key usage cRLSign)";
 	case X509_V_ERR_DIFFERENT_CRL_SCOPE:
-		return "it is for a part of its certificates only (issuing distribution point); load the full one";
+		return "it covers only some of the certificates (issuing distribution point); load the full one";
 	case X509_V_ERR_UNHANDLED_CRITICAL_CRL_EXTENSION:
 		return "it has a critical extension that OpenSSL does not know";
 	default: return X509_verify_cert_error_string(error);
@@ -236,7 +241,7 @@ static const char *name_of(const X509_NAME *name, char *out, int size)
 	return out;
 }
 
-/* Each list once, though several authorities may have its name. */
+/* Reports each list once, though several authorities may have its name. */
 static void say(struct tls_crls *list, int error, const struct tls_place *at)
 {
 	struct tls_place place = {.path = list->path, .from = at->from, .report = at->report};
@@ -246,11 +251,11 @@ static void say(struct tls_crls *list, int error, const struct tls_place *at)
 		return;
 	list->told = true;
 	tls_place_say(&place, TLS_WARNING, list->line,
-	              "the list of %s keeps every certificate of that authority out: %s",
+	              "every certificate of %s is refused because of its revocation list: %s",
 	              name_of(X509_CRL_get_issuer(list->crl), name, sizeof(name)), reason(error, list->crl));
 }
 
-/* It keeps nobody out: there is another list. But whom only this one names gets in. */
+/* There is another list, so nobody is refused. But a certificate that only this list names is accepted. */
 static void say_unused(const struct tls_crls *list, const struct tls_place *at)
 {
 	struct tls_place place = {.path = list->path, .from = at->from, .report = at->report};
@@ -258,7 +263,7 @@ static void say_unused(const struct tls_crls *list, const struct tls_place *at)
 	char name[256];
 
 	if (why != NULL && !list->told)
-		tls_place_say(&place, TLS_WARNING, list->line, "the list of %s has no effect: %s",
+		tls_place_say(&place, TLS_WARNING, list->line, "the revocation list of %s has no effect: %s",
 		              name_of(X509_CRL_get_issuer(list->crl), name, sizeof(name)), why);
 }
 
@@ -284,11 +289,11 @@ static void say_missing(const struct missing *m, const struct tls_place *at)
 	if (m->count == 0)
 		return;
 	if (m->count > 1)
-		snprintf(more, sizeof(more), ", nor of %d more that are trusted", m->count - 1);
+		snprintf(more, sizeof(more), " and %d other trusted authorities", m->count - 1);
 	tls_place_say(
 		at, TLS_WARNING, 0,
-		"there is no list of %s%s: every certificate of such an authority is refused; add its list, or take "
-		"it out of ca_list or ca_path",
+		"there is no revocation list of %s%s: every certificate of such an authority is refused; add its list, "
+		"or remove the authority from ca_list or ca_path",
 		name_of(m->first, name, sizeof(name)), more);
 }
 
@@ -298,7 +303,7 @@ static bool is_valid_now(const X509 *x)
 	       X509_cmp_current_time(X509_get0_notAfter(x)) > 0;
 }
 
-/* An authority that anchors nothing, or no more, is another matter. */
+/* Authorities that are no anchors, or are expired, are reported elsewhere. */
 static void check_authority(struct tls_crls *all, X509_STORE *store, X509 *x, struct missing *m,
                             const struct tls_place *at)
 {
@@ -336,7 +341,7 @@ static bool has_good(const struct tls_crls *all, const X509_NAME *name)
 }
 
 /*
- * The authority of LIST is one between, which peers send along: of its list only the time and the kind are known.
+ * LIST is that of an intermediate authority, whose certificate peers send: only its time and kind can be checked.
  */
 static void check_stranger(struct tls_crls *all, struct tls_crls *list, const STACK_OF(X509) *authorities,
                            const struct tls_place *at)
@@ -368,7 +373,7 @@ static void check_all(struct tls_crls *all, X509_STORE *store, const STACK_OF(X5
 		say_unused(list, at);
 }
 
-/* ---- a check is worth the time of its signatures only when something may have changed */
+/* ---- a check verifies signatures, so it is repeated only when something may have changed */
 
 static void bring_forward(int64_t *first, int64_t now, const ASN1_TIME *t)
 {
@@ -378,7 +383,7 @@ static void bring_forward(int64_t *first, int64_t now, const ASN1_TIME *t)
 		*first = when;
 }
 
-/* When the first of the lists or the authorities begins or ends to be valid after NOW. */
+/* The first time after NOW at which the validity of a list or an authority begins or ends. */
 static int64_t next_change(const struct tls_crls *all, const STACK_OF(X509) *authorities, int64_t now)
 {
 	int64_t first = TLS_LIFETIME_ENDLESS;

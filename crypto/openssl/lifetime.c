@@ -1,5 +1,5 @@
 /*
- * crypto/openssl/lifetime.c - how long what was found out about a client's certificate holds
+ * crypto/openssl/lifetime.c - how long the verification of a client's certificate is valid
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  */
@@ -23,9 +23,9 @@ int64_t tls_lifetime_seconds(const ASN1_TIME *t)
 }
 
 /*
- * When the first of the lists ends by which X's issuer can have said that it is not revoked: those of its name
- * that have not ended. OpenSSL does not tell which of them it took; where several overlap, the session ends
- * with the older one, and the next is made by the newer.
+ * When the first of the lists ends that may have shown that X is not revoked: those of its issuer's name that have
+ * not ended. OpenSSL does not tell which of them it used. Where several overlap, the session ends with the older one,
+ * and the next session is based on the newer.
  */
 static int64_t end_of_lists(X509_STORE_CTX *store, const X509 *x)
 {
@@ -43,7 +43,7 @@ static int64_t end_of_lists(X509_STORE_CTX *store, const X509 *x)
 	return tls_mem_refused() == refused ? end : 0;
 }
 
-/* The end of what was verified: the whole chain, as verification uses it, and the lists. */
+/* The first end among the certificates of the verified chain and the lists. */
 static int64_t end_of_chain(X509_STORE_CTX *store)
 {
 	unsigned long flags = X509_VERIFY_PARAM_get_flags(X509_STORE_CTX_get0_param(store));

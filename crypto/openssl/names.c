@@ -1,5 +1,5 @@
 /*
- * crypto/openssl/names.c - for whom a certificate is, as text for people
+ * crypto/openssl/names.c - who a certificate is for, as text for people
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  */
@@ -15,7 +15,7 @@
 #define NAMES_SHOWN 6
 #define NAME_SHOWN  64 /* bytes of one */
 
-/* Text that is being written; what does not fit is left out. */
+/* Text that is being written; names that do not fit are left out. */
 struct text {
 	char *to;
 	size_t room, used;
@@ -34,7 +34,7 @@ static void add(struct text *t, const char *name)
 	t->shown++;
 }
 
-/* A name as it stands in the certificate, but for what could pass for something else in a log. */
+/* A name from the certificate, without bytes that could be mistaken for something else in a log. */
 static void add_bytes(struct text *t, const unsigned char *data, int size)
 {
 	char name[NAME_SHOWN + sizeof("...")];

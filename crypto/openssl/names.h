@@ -11,8 +11,9 @@
 struct x509_st;
 
 /*
- * For whom X is, as text for people in OUT: the DNS names, URIs and addresses among its alternative names, where
- * there are no such names the common name. A few of many, each in quotes and clean. Any process. Returns OUT.
+ * Who X is for, as text for people in OUT, SIZE bytes: the DNS names, URIs and addresses among its alternative names,
+ * or, if it has no alternative names, the common name. At most a few of them, each in quotes and clean. Any process.
+ * Returns OUT.
  */
 const char *tls_names_list(const struct x509_st *x, char *out, size_t size);
 

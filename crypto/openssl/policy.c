@@ -1,12 +1,12 @@
 /*
- * crypto/openssl/policy.c - what a section offers and takes that says nothing of it, and what contradicts its profile
+ * crypto/openssl/policy.c - the defaults of each security profile, and settings that contradict it
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * "compatible" is the library's own choice, with block modes and static RSA for old phones, but without
- * finite-field DHE. "rfc9325" is RFC 9325 as RFC 10015 updates it: no static RSA and no DHE in TLS 1.2 (RFC
- * 10015), the suites of RFC 9325 section 4.2, the keys of section 4.5. What a section sets itself counts, and
- * is warned of where it is another policy.
+ * "compatible" is the library's own choice, with block modes and static RSA for old phones, but without finite-field
+ * DHE. "rfc9325" is RFC 9325 as RFC 10015 updates it: no static RSA and no DHE in TLS 1.2 (RFC 10015), the suites of
+ * RFC 9325 section 4.2, the keys of section 4.5. A section's own settings take precedence, with a warning where they
+ * contradict the profile.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,9 +87,9 @@ int tls_policy_preset(SSL_CTX *ctx, enum tls_security_profile profile, enum tls_
 	           : -1;
 }
 
-/* ---- what contradicts it */
+/* ---- settings that contradict the profile */
 
-/* A section, and where to say it. */
+/* A section, and where to report. */
 struct check {
 	const struct tls_domain *d;
 	const struct tls_section *section;
@@ -114,10 +114,10 @@ static void check_versions(const struct check *c)
 {
 	if (c->d->oldest < TLS1_2_VERSION)
 		say(c, "method",
-		    "takes TLS 1.1 and older, which " PROFILE " is without (RFC 9325, section 3.1.1); use TLSv1.2+");
+		    "accepts TLS 1.1 and older, which " PROFILE " excludes (RFC 9325, section 3.1.1); use TLSv1.2+");
 }
 
-/* Whether RFC 9325 and RFC 10015 speak against C. */
+/* Whether RFC 9325 or RFC 10015 advises against C. */
 static bool is_weak(const SSL_CIPHER *c)
 {
 	int kx = SSL_CIPHER_get_kx_nid(c);
@@ -140,13 +140,13 @@ static void check_ciphers(const struct check *c)
 	}
 	if (weak > 0)
 		say(c, "cipher_list",
-		    "stands for %d ciphers that " PROFILE " is without, %s among them: block modes, or no forward "
-		    "secrecy by ECDHE (RFC 9325, sections 4.1 and 4.2; RFC 10015); unset, it is what the profile says",
+		    "includes %d ciphers that " PROFILE " excludes, such as %s: block modes, or no forward "
+		    "secrecy by ECDHE (RFC 9325, sections 4.1 and 4.2; RFC 10015); the profile's own list is the default",
 		    weak, first);
 	if (level < LEVEL)
 		say(c, "cipher_list",
-		    "@SECLEVEL=%d lets keys and signatures in that are weaker than " PROFILE
-		    " wants (RFC 9325, section 4.5); without it the level is %d",
+		    "@SECLEVEL=%d allows keys and signatures that are weaker than " PROFILE
+		    " requires (RFC 9325, section 4.5); without it the level is %d",
 		    level, LEVEL);
 }
 
@@ -173,12 +173,13 @@ static void check_groups(const struct check *c)
 
 		n = strcspn(p, ":/");
 		if (n > mark && is_small_curve(p + mark, n - mark))
-			say(c, "groups", "%.*s has less than the 224 bits that " PROFILE " wants (RFC 9325, section 4.5)",
+			say(c, "groups",
+			    "%.*s has less than the 224 bits that " PROFILE " requires (RFC 9325, section 4.5)",
 			    (int)(n - mark), p + mark);
 	}
 }
 
-/* What OpenSSL refuses anyway, but at a level below that of the profile. */
+/* At the level of the profile OpenSSL itself refuses these; a section may have set a lower one. */
 static void check_pair(const struct check *c, int number)
 {
 	const char *setting = number == 0 ? "certificate" : "certificate2";
@@ -191,7 +192,7 @@ static void check_pair(const struct check *c, int number)
 		    EVP_PKEY_get_bits(key));
 	if (x != NULL && X509_get_signature_info(x, &digest, NULL, &bits, NULL) == 1 && digest != NID_undef &&
 	    bits < 112)
-		say(c, setting, "is signed with %s, which " PROFILE " is without (RFC 9325, section 4.5; RFC 9155)",
+		say(c, setting, "is signed with %s, which " PROFILE " excludes (RFC 9325, section 4.5; RFC 9155)",
 		    OBJ_nid2sn(digest));
 }
 
@@ -208,7 +209,7 @@ void tls_policy_check(const struct tls_domain *d, const struct tls_section *sect
 	check_pair(&c, 1);
 	if (tls_compress_offered())
 		say(&c, "security_profile",
-		    "rfc9325 is without compression: take tls_disable_compression = 0 out of the module's parameters "
+		    "rfc9325 excludes compression: remove tls_disable_compression = 0 from the module's parameters "
 		    "(RFC 9325, section 3.3)");
 	ERR_clear_error();
 }

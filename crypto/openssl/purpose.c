@@ -1,10 +1,10 @@
 /*
- * crypto/openssl/purpose.c - whether a certificate of ours is for what its section does with it
+ * crypto/openssl/purpose.c - whether our own certificate suits the role of its section
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * OpenSSL sends any certificate whose key fits, and the peer refuses it in the handshake. What can be known
- * before is warned of when it is loaded.
+ * OpenSSL sends any certificate whose key matches, and the peer refuses it in the handshake. Where that can be
+ * foreseen, a warning is given when the certificate is loaded.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* strcasestr() */
@@ -18,7 +18,7 @@
 #include "tls_config.h"
 #include "crypto/openssl/types.h"
 
-/* What a role asks of its own certificate. */
+/* What a role requires of its own certificate. */
 static const struct purpose {
 	const char *role, *peers, *usage;
 	uint32_t extended;
@@ -46,21 +46,25 @@ static void check_usage(const struct subject *s)
 	const struct purpose *p = &purposes[s->section->role];
 
 	if ((X509_get_extended_key_usage(s->x) & p->extended) == 0)
-		warn(s,
-		     "%s: this is not a certificate for a %s, its extended key usage lacks %s: %s refuse it; get one "
-		     "with %s",
-		     s->path, p->role, p->usage, p->peers, p->usage);
+		warn(
+			s,
+			"%s: this is not a certificate for a %s: its extended key usage lacks %s, and %s refuse it; get one "
+			"with %s",
+			s->path, p->role, p->usage, p->peers, p->usage);
 	else if ((X509_get_key_usage(s->x) & KU_DIGITAL_SIGNATURE) == 0)
-		warn(s,
-		     "%s: the key of this certificate may not sign, its key usage lacks digitalSignature: most %s "
-		     "refuse it; get one with digitalSignature",
-		     s->path, p->peers);
+		warn(
+			s,
+			"%s: the key of this certificate may not sign: its key usage lacks digitalSignature, and most %s "
+			"refuse it; get one with digitalSignature",
+			s->path, p->peers);
 	else if (X509_check_purpose(s->x, p->id, 0) != 1)
-		warn(s, "%s: this is not a certificate for a %s, by its Netscape type: %s refuse it; get another one",
-		     s->path, p->role, p->peers);
+		warn(
+			s,
+			"%s: this is not a certificate for a %s according to its Netscape type: %s refuse it; get another one",
+			s->path, p->role, p->peers);
 }
 
-/* Whether peers with usual settings can do with the curve NAME. */
+/* Whether peers with default settings support the curve NAME. */
 static bool usual_curve(const char *name)
 {
 	static const char *const usual[] = {"prime256v1", "P-256", "secp384r1", "P-384", "secp521r1", "P-521"};
@@ -71,7 +75,7 @@ static bool usual_curve(const char *name)
 	return false;
 }
 
-/* A section that names the curve in `groups` knows its peers. */
+/* A section that names the curve in `groups` is meant for peers that support it. */
 static void check_key(const struct subject *s)
 {
 	static const char *const unusual[] = {"DSA", "SM2", "DH", "X25519", "X448"};
@@ -86,18 +90,19 @@ static void check_key(const struct subject *s)
 	    (groups == NULL || strcasestr(groups, curve) == NULL))
 		warn(
 			s,
-			"%s: the key of this certificate is on the curve %s, which peers do not take unless they are told "
-			"to; make one on P-256 (prime256v1)",
+			"%s: the key of this certificate is on the curve %s, which peers do not accept by default; make one on "
+			"P-256 (prime256v1)",
 			s->path, curve);
 	for (size_t i = 0; i < sizeof(unusual) / sizeof(unusual[0]); i++)
 		if (EVP_PKEY_is_a(key, unusual[i]) == 1)
-			warn(s,
-			     "%s: the key of this certificate is of the kind %s, which peers do not take; make an ECDSA "
-			     "key on P-256, or an RSA key",
-			     s->path, unusual[i]);
+			warn(
+				s,
+				"%s: the key of this certificate is of the kind %s, which peers do not accept; make an ECDSA "
+				"key on P-256, or an RSA key",
+				s->path, unusual[i]);
 }
 
-/* RFC 7633: whether X says that it is good only together with an OCSP response. */
+/* RFC 7633: whether X is valid only together with an OCSP response. */
 static bool must_staple(const X509 *x)
 {
 	TLS_FEATURE *features = X509_get_ext_d2i(x, NID_tlsfeature, NULL, NULL);
@@ -122,15 +127,15 @@ void tls_purpose_check(const struct tls_section *section, int number, struct tls
 	};
 
 	if (section->file == NULL && section->role == TLS_CLIENT)
-		return; /* module parameters are one for both roles */
+		return; /* module parameters are for both roles */
 	ERR_set_mark();
 	check_usage(&s);
 	check_key(&s);
 	if (section->role == TLS_SERVER && must_staple(s.x))
 		warn(
 			&s,
-			"%s: this certificate asks for an OCSP response with it (must-staple, RFC 7633), and none is sent: "
-			"clients that obey refuse it; get one without",
+			"%s: this certificate requires a stapled OCSP response (must-staple, RFC 7633), and none is sent: "
+			"clients that check that refuse it; get one without",
 			s.path);
 	ERR_pop_to_mark();
 }

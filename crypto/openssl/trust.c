@@ -182,7 +182,7 @@ static int load(struct tls_cache_item *item, const struct tls_cache_source *sour
 	if (source->crl != NULL && add_file(trust, &crls, &crl) != 0)
 		return -1;
 	if (source->crl != NULL && X509_STORE_set_flags(trust->anchors, flags) != 1) {
-		tls_bundle_refused(&crl, 0, "the lists cannot be put to use");
+		tls_bundle_refused(&crl, 0, "the revocation lists cannot be used");
 		return -1;
 	}
 	judge(trust);

@@ -21,7 +21,8 @@ X509_STORE *tls_trust_anchors(const struct tls_trust *trust);
 
 /*
  * For a section that verifies peers by TRUST: warns of anchors that anchor nothing, and of revocation lists of CRL
- * (NULL: none count) by which all certificates of an authority are refused. FROM as for tls_trust_load(). Shared scope.
+ * (NULL: none count) by which all certificates of an authority are refused. FROM as for tls_trust_load(). Shared
+ * scope.
  */
 void tls_trust_say(const struct tls_trust *trust, const char *crl, const struct tls_origin from[3],
                    struct tls_report *r);

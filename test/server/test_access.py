@@ -15,7 +15,7 @@ from test_watch import BAD, GOOD, Watched
 USER = "nobody"
 GROUP = grp.getgrgid(pwd.getpwnam(USER).pw_gid).gr_name
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-RENEWED_IN_VAIN = "no reload will take a renewed one"
+RENEWED_IN_VAIN = "no reload can load a renewed file"
 
 
 class Site(Watched):

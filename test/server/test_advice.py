@@ -131,16 +131,16 @@ PURPOSES = {
     "Ed25519": (lambda certs: certs.server("ed", kind="ed25519"), None, None),
     "P-384": (lambda certs: on_curve(certs, ec.SECP384R1), None, None),
     "may sign": (lambda certs: certs.pair("signs", name("signs"), certs.ca, extensions=[usage("digital_signature")]), None, None),
-    "for clients": (lambda certs: certs.client("for-clients"), "not a certificate for a server, its extended key usage lacks serverAuth", None),
+    "for clients": (lambda certs: certs.client("for-clients"), "not a certificate for a server: its extended key usage lacks serverAuth", None),
     "for servers": (lambda certs: certs.pair("for-servers", name("s"), certs.ca, usage=[ExtendedKeyUsageOID.SERVER_AUTH]), None,
-                    "not a certificate for a client, its extended key usage lacks clientAuth"),
+                    "not a certificate for a client: its extended key usage lacks clientAuth"),
     "for code": (lambda certs: certs.pair("for-code", name("s"), certs.ca, usage=[ExtendedKeyUsageOID.CODE_SIGNING]),
                  "lacks serverAuth", "lacks clientAuth"),
     "for encryption": (lambda certs: certs.pair("encrypts", name("e"), certs.ca, "rsa", extensions=[usage("key_encipherment")]),
-                       "may not sign, its key usage lacks digitalSignature", "may not sign, its key usage lacks digitalSignature"),
+                       "may not sign: its key usage lacks digitalSignature", "may not sign: its key usage lacks digitalSignature"),
     "an authority": (lambda certs: certs.other_ca, "lacks digitalSignature", "lacks digitalSignature"),
     "Netscape's": (lambda certs: certs.pair("netscape", name("n"), certs.ca, extensions=[NETSCAPE]),
-                   "not a certificate for a server, by its Netscape type", None),
+                   "not a certificate for a server according to its Netscape type", None),
     "must-staple": (lambda certs: certs.pair("staple", name("staple"), certs.ca, extensions=[FEATURE]), "must-staple, RFC 7633", None),
     "brainpool": (lambda certs: on_curve(certs, ec.BrainpoolP256R1), "on the curve brainpoolP256r1", "on the curve brainpoolP256r1"),
     "secp256k1": (lambda certs: on_curve(certs, ec.SECP256K1), "on the curve secp256k1", "on the curve secp256k1"),
@@ -211,7 +211,7 @@ def test_cipher_that_is_none(host, certs, ciphers):
     text = f"[server:default]\n{certs.server_ec.section(cipher_list=ciphers)}"
     for _ in range(2):
         if CIPHERS[ciphers]:
-            one_line(host, text, "warning", f"tls.cfg:5: cipher_list: OpenSSL knows no cipher by the name {CIPHERS[ciphers]}, ")
+            one_line(host, text, "warning", f"tls.cfg:5: cipher_list: OpenSSL knows no cipher named {CIPHERS[ciphers]} and ")
         else:
             assert not check(host, text)
         host.rpc("tls.reload")
@@ -238,7 +238,7 @@ def test_documented_name_of_ciphers(host, certs, sign):
 def test_standard_name_of_a_cipher(host, certs):
     """OpenSSL takes it for a suite of TLS 1.3, which it is not."""
     text = f"[server:default]\n{certs.server_ec.section(cipher_list='TLS_AES_128_GCM_SHA256:TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256')}"
-    one_line(host, text, "warning", "tls.cfg:5: cipher_list: ", "which it calls ECDHE-RSA-AES128-GCM-SHA256 in a list; write that")
+    one_line(host, text, "warning", "tls.cfg:5: cipher_list: ", "in a list it is called ECDHE-RSA-AES128-GCM-SHA256; write that")
 
 
 def test_list_without_a_cipher(host, certs):
@@ -278,7 +278,7 @@ KEY_FILES = {  # {name: (makes the file, what is said)}; {} is the file's path
     "certificate, DER": (lambda c: converted(c, c.server_ec, ["openssl", "x509", "-in", "{cert}", "-outform", "DER", "-out", "{out}"]),
                          "a certificate in DER form, not a private key"),
     "request": (lambda c: converted(c, c.server_ec, ["openssl", "req", "-new", "-key", "{key}", "-subj", "/CN=a", "-out", "{out}"]),
-                "a request for a certificate"),
+                "a certificate request"),
     "parameters": (lambda c: converted(c, c.server_ec, ["openssl", "ecparam", "-name", "prime256v1", "-out", "{out}"]), "parameters for a key"),
     "encrypted": (lambda c: c.key_encrypted, "the private key is encrypted and no password is set; set private_key_password, or remove it "
                   "with: openssl pkey -in {} -out NEW"),

@@ -168,7 +168,7 @@ ANCHORS = {
     "root that another has signed, too": ("crossed_root root", []),
     "old root among others": ("old root", []),
     "below an old root": ("below_old old root", []),
-    "leaf": ("leaf", [(0, "CN=client-good", "no authority's certificate", "Test Root")]),
+    "leaf": ("leaf", [(0, "CN=client-good", "not a CA certificate", "Test Root")]),
     "intermediate": ("middle", [(0, "CN=Test Intermediate", "an intermediate certificate", "no root", "Test Root")]),
     "intermediate and its leaf": ("middle deep_leaf", [(0, "Test Intermediate"), (1, "client-chained")]),
     "intermediates": ("middle lower", [(0, "Test Intermediate"), (1, "Lower", "Test Intermediate")]),

@@ -65,20 +65,20 @@ ENTRIES = {
         f"-----BEGIN CERTIFICATE-----\n{''.join(x.splitlines()[1:-1])}\n-----END CERTIFICATE-----\n" for x in (a, b)), []),
     "no line break at the end": (lambda a, b: (a + b).rstrip("\n"), []),
     "commented out": (lambda a, b: a + b + "".join(f"#{line}\n" for line in b.splitlines()), []),
-    "indented BEGIN": (lambda a, b: a + "  " + b, [["warning", "{f}:{b}: ", "passed over", "hyphens"]]),
-    "all of it indented": (lambda a, b: a + indent(b), [["warning", "{f}:{b}: ", "passed over"]]),
-    "all of both indented": (lambda a, b: indent(a + b), [["error", "{f}:1: ", "passed over"]]),
-    "four hyphens": (lambda a, b: a + b[1:], [["warning", "{f}:{b}: ", "passed over"]]),
-    "dashes of a word processor": (lambda a, b: a + b.replace("-----", "\u2014\u2014-"), [["warning", "{f}:{b}: ", "passed over"]]),
-    "BOM between": (lambda a, b: a + "\ufeff" + b, [["warning", "{f}:{b}: ", "passed over"]]),
+    "indented BEGIN": (lambda a, b: a + "  " + b, [["warning", "{f}:{b}: ", "skipped", "hyphens"]]),
+    "all of it indented": (lambda a, b: a + indent(b), [["warning", "{f}:{b}: ", "skipped"]]),
+    "all of both indented": (lambda a, b: indent(a + b), [["error", "{f}:1: ", "skipped"]]),
+    "four hyphens": (lambda a, b: a + b[1:], [["warning", "{f}:{b}: ", "skipped"]]),
+    "dashes of a word processor": (lambda a, b: a + b.replace("-----", "\u2014\u2014-"), [["warning", "{f}:{b}: ", "skipped"]]),
+    "BOM between": (lambda a, b: a + "\ufeff" + b, [["warning", "{f}:{b}: ", "skipped"]]),
     "joined without a line break": (lambda a, b: a.rstrip("\n") + b, [["error", "{f}:{e}: ", "on one line"]]),
     "no END": (lambda a, b: a.replace("-----END CERTIFICATE-----\n", "") + b, [["warning", "{f}:1: ", "no END line", "line {e}"]]),
     "indented END": (lambda a, b: a.replace("-----END", " -----END") + b, [["warning", "{f}:{e}: ", "indented"]]),
     "another END": (lambda a, b: a.replace("END CERT", "END A CERT") + b, [["error", "{f}:{e}: ", "does not match"]]),
     "cut": (lambda a, b: a + b[:-30], [["error", "{f}:{b}: ", "entry 2", "cut short"]]),
-    "bad base64": (lambda a, b: a + b.replace("\nM", "\n@", 1), [["error", "{f}:{b}: ", "entry 2 is not a good certificate"]]),
+    "bad base64": (lambda a, b: a + b.replace("\nM", "\n@", 1), [["error", "{f}:{b}: ", "entry 2 is not a valid certificate"]]),
     "bad DER": (lambda a, b: "text\n" + a + b + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-                [["error", "entry 3 is not a good certificate"]]),
+                [["error", "entry 3 is not a valid certificate"]]),
     "UTF-16": (lambda a, b: (a + b).encode("utf-16"), [["error", "{f}: ", "UTF-16"]]),
     "carriage returns": (lambda a, b: (a + b).replace("\n", "\r"), [["error", "{f}: ", "carriage returns"]]),
     "a request": (lambda a, b: a.replace("CERTIFICATE", "CERTIFICATE REQUEST"), [["error", "{f}:1: ", "CERTIFICATE REQUEST"]]),
@@ -174,7 +174,7 @@ CHAINS = {
     "nothing tells that one is missing": ("quiet", []),
     "signed twice over": ("leaf middle crossed", []),
     "signed twice over, the other way round": ("leaf crossed middle", []),
-    "alone": ("leaf", [["warning", "{f}:1: ", "issuer, \"/O=Example/CN=Test Intermediate\", is not behind it", "unless that is a root",
+    "alone": ("leaf", [["warning", "{f}:1: ", "issuer, \"/O=Example/CN=Test Intermediate\", does not follow it", "unless that is a root",
                                       "certbot", WHERE]]),
     "below a root that is nowhere": ("below_other", [["warning", "{f}:1: the certificate of its issuer, ", "unless that is a root", WHERE]]),
     "with a stranger": ("leaf other", [["warning", "{f}:{1}: \"/O=Elsewhere/CN=Other Root\" did not sign", "CN=Test Intermediate"]]),
@@ -183,8 +183,8 @@ CHAINS = {
     "whole with a stranger": ("leaf middle root other", [["warning", "{f}:{3}: ", "CN=Other Root", "did not sign", "remove it"]]),
     "twice": ("leaf leaf middle", [["warning", "{f}:{1}: ", "CN=public.example.test\" is in this file twice", "line 1"]]),
     "intermediate twice": ("leaf middle middle", [["warning", "{f}:{2}: ", "twice", "line {1}"]]),
-    "twice, and nothing else": ("leaf leaf", [["warning", "{f}:{1}: ", "twice"], ["warning", "{f}:1: ", "is not behind it"]]),
-    "root before the intermediate": ("leaf root middle", [["warning", "{f}:{1}: ", "CN=Test Root\" stands before", "line {2}"]]),
+    "twice, and nothing else": ("leaf leaf", [["warning", "{f}:{1}: ", "twice"], ["warning", "{f}:1: ", "does not follow it"]]),
+    "root before the intermediate": ("leaf root middle", [["warning", "{f}:{1}: ", "CN=Test Root\" comes before", "line {2}"]]),
     "intermediate first": ("middle leaf", [["error", "{f}:{1}: the private key belongs to this certificate", "public.example.test",
                                             "number 2", "must be first"]]),
     "root and intermediate first": ("root middle leaf", [["error", "{f}:{2}: the private key belongs", "number 3"]]),
@@ -226,7 +226,7 @@ def test_right_file_is_named(host, certs, site, tmp_path, case):
     host.write("tls.cfg", config(certs, tmp_path / ours, site.leaf.key))
     problems = said(host)
     assert len(problems) == 1 and f"{tmp_path / ours}:1: " in problems[0][1], problems
-    assert (f"name {tmp_path / beside} in its place" in problems[0][1]) == named, problems
+    assert (f"use {tmp_path / beside} instead" in problems[0][1]) == named, problems
     assert ("is missing" in problems[0][1]) == named and ("unless that is a root" in problems[0][1]) != named, problems
 
 
@@ -235,7 +235,7 @@ def test_odd_neighbours_are_not_read(host, certs, site, tmp_path):
     (tmp_path / "cert.pem").write_text(site.text(site.leaf))
     os.mkfifo(tmp_path / "fullchain.pem")
     host.write("tls.cfg", config(certs, tmp_path / "cert.pem", site.leaf.key))
-    assert_said(host, [["warning", "cert.pem:1: ", "is not behind it", WHERE]])
+    assert_said(host, [["warning", "cert.pem:1: ", "does not follow it", WHERE]])
 
 
 def test_chain_that_ca_list_completes(host, certs, site):
@@ -245,7 +245,7 @@ def test_chain_that_ca_list_completes(host, certs, site):
     host.write("tls.cfg", config(certs, alone, site.leaf.key, ca_list=both))
     assert_said(host, [])
     host.write("tls.cfg", config(certs, twice, site.leaf.key, ca_list=both))
-    assert_said(host, [["warning", "twice"], ["warning", f"tls.cfg:{LINE}: certificate: {twice}:1: ", "append that from the trusted"]])
+    assert_said(host, [["warning", "twice"], ["warning", f"tls.cfg:{LINE}: certificate: {twice}:1: ", "append it from the trusted"]])
 
 
 @pytest.mark.parametrize("setting", ["ca_list", "ca_path"])
@@ -264,7 +264,7 @@ def test_issuer_elsewhere_in_the_configuration(host, certs, site):
     whole, alone = certs.write("whole.pem", site.text(site.leaf, site.middle)), certs.write("quiet.pem", site.text(site.quiet))
     named = f"[server:any]\nserver_name = public.example.test\ncertificate = {whole}\nprivate_key = {site.leaf.key}\n"
     host.write("tls.cfg", config(certs, alone, site.quiet.key) + named)
-    assert_said(host, [["warning", f"tls.cfg:{LINE}: certificate: {alone}:1: ", f"is in {whole}:{site.line(site.leaf)}"]])
+    assert_said(host, [["warning", f"tls.cfg:{LINE}: certificate: {alone}:1: ", f"append it from {whole}:{site.line(site.leaf)}"]])
 
 
 def test_chain_is_told_of_once(host, certs, site):
@@ -288,4 +288,4 @@ def test_chains_of_a_client_and_of_the_second_kind(host, certs, site):
     text = (f"[server:default]\n{rsa.section(certificate2=alone, private_key2=site.leaf.key)}"
             f"[client:default]\n{site.quiet.section(certificate=certs.write('c.pem', site.text(site.quiet, site.other)))}")
     host.write("tls.cfg", text)
-    assert_said(host, [["warning", "tls.cfg:5: certificate2: ", "is not behind it"], ["warning", "tls.cfg:9: certificate: ", "did not sign"]])
+    assert_said(host, [["warning", "tls.cfg:5: certificate2: ", "does not follow it"], ["warning", "tls.cfg:9: certificate: ", "did not sign"]])

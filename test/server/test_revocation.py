@@ -318,8 +318,8 @@ COMBINATIONS = {
     "of another key; named, current": None, "of another key; named, of this key; named": None,
     "of another key, of this key; named": "it is not signed by the key",
     "delta": "it is a delta list", "delta, current": None, "indirect": "it is an indirect list", "indirect, current": None,
-    "for users": "it is for a part", "for authorities": "it is for a part", "for users, for authorities": None,
-    "for a reason": "it is for some reasons", "for its point": "it is for a part", "for its point, current": None, "strange": "critical extension", "strange, current": None,
+    "for users": "it covers only some of the certificates", "for authorities": "it covers only some of the certificates", "for users, for authorities": None,
+    "for a reason": "it covers only some reasons", "for its point": "it covers only some of the certificates", "for its point, current": None, "strange": "critical extension", "strange, current": None,
     "of another authority": "every certificate of such an authority is refused",
 }
 
@@ -370,7 +370,7 @@ def test_list_that_is_not_used(site, certs, twin, kind):
     for text in (full + piece(certs, twin, **PIECES[kind]), piece(certs, twin, **{**PIECES[kind], "since": -1}) + full):
         site.host.write("crl.pem", text)
         said = list_warnings(site.host)
-        assert len(said) == 1 and "the list of /O=Example/CN=Test Root has no effect: it is" in said[0], said
+        assert len(said) == 1 and "the revocation list of /O=Example/CN=Test Root has no effect: it " in said[0], said
         site.host.rpc("tls.reload")
         assert site.fails(client_context(pair=certs.client_revoked))[0] and not site.fails(client_context(pair=certs.client_good))[0]
 
@@ -379,7 +379,7 @@ def test_line_of_the_list(site, certs, twin):
     """Of several lists the one in the way is named by its line."""
     first = piece(certs, twin, **PIECES["of another authority"])
     site.host.write("crl.pem", first + "# the root's\n" + piece(certs, twin, **PIECES["expired"]))
-    assert f"crl.pem:{len(first.splitlines()) + 2}: the list of /O=Example/CN=Test Root keeps" in list_warnings(site.host)[0]
+    assert f"crl.pem:{len(first.splitlines()) + 2}: every certificate of /O=Example/CN=Test Root is refused" in list_warnings(site.host)[0]
 
 
 def test_list_of_an_intermediate_authority(site, certs, twin):
@@ -387,7 +387,7 @@ def test_list_of_an_intermediate_authority(site, certs, twin):
     current, expired = piece(certs, twin), piece(certs, twin, **PIECES["of nobody, expired"])
     site.host.write("crl.pem", current + expired)
     said = list_warnings(site.host)
-    assert len(said) == 1 and "the list of /CN=Nobody keeps every certificate of that authority out: it has expired" in said[0], said
+    assert len(said) == 1 and "every certificate of /CN=Nobody is refused because of its revocation list: it has expired" in said[0], said
     site.host.write("crl.pem", current + expired + piece(certs, twin, by="nobody"))
     assert list_warnings(site.host) == []
 
@@ -402,7 +402,7 @@ def test_authorities_without_lists(site, certs, twin):
     site.host.write("crl.pem", piece(certs, twin))
     said = list_warnings(site.host)
     site.host.write("tls.cfg", site.host.tls_cfg)
-    assert len(said) == 1 and re.search(r"there is no list of /CN=More \d, nor of 2 more that are trusted: ", said[0]), said
+    assert len(said) == 1 and re.search(r"there is no revocation list of /CN=More \d and 2 other trusted authorities: ", said[0]), said
 
 
 def test_nobody_is_refused_who_is_not_asked(site):

@@ -137,14 +137,14 @@ def offered(host, who):
 
 # What stands in a section with the profile, and what is said of it, behind "tls.cfg:LINE: ".
 CONTRADICTIONS = {
-    "method = TLSv1+": "method: takes TLS 1.1 and older, which security_profile = rfc9325 is without",
-    "method = SSLv23": "method: takes TLS 1.1 and older, which security_profile = rfc9325 is without",
-    "cipher_list = DEFAULT": r"cipher_list: stands for \d+ ciphers that security_profile = rfc9325 is without, \S+ among them: block modes",
-    "cipher_list = AES128-GCM-SHA256": "cipher_list: stands for 1 ciphers that security_profile = rfc9325 is without, AES128-GCM-SHA256 among",
-    "cipher_list = DHE-RSA-AES128-GCM-SHA256:ECDHE+AESGCM": "stands for 1 ciphers .*, DHE-RSA-AES128-GCM-SHA256 among them",
-    "cipher_list = ECDHE-ECDSA-AES128-SHA:ECDHE+AESGCM": "stands for 1 ciphers .*, ECDHE-ECDSA-AES128-SHA among them",
-    "cipher_list = ECDHE+AESGCM:@SECLEVEL=1": "cipher_list: @SECLEVEL=1 lets keys and signatures in that are weaker than",
-    "groups = X25519:P-192": "groups: P-192 has less than the 224 bits that security_profile = rfc9325 wants",
+    "method = TLSv1+": "method: accepts TLS 1.1 and older, which security_profile = rfc9325 excludes",
+    "method = SSLv23": "method: accepts TLS 1.1 and older, which security_profile = rfc9325 excludes",
+    "cipher_list = DEFAULT": r"cipher_list: includes \d+ ciphers that security_profile = rfc9325 excludes, such as \S+: block modes",
+    "cipher_list = AES128-GCM-SHA256": "cipher_list: includes 1 ciphers that security_profile = rfc9325 excludes, such as AES128-GCM-SHA256:",
+    "cipher_list = DHE-RSA-AES128-GCM-SHA256:ECDHE+AESGCM": "includes 1 ciphers .*, such as DHE-RSA-AES128-GCM-SHA256:",
+    "cipher_list = ECDHE-ECDSA-AES128-SHA:ECDHE+AESGCM": "includes 1 ciphers .*, such as ECDHE-ECDSA-AES128-SHA:",
+    "cipher_list = ECDHE+AESGCM:@SECLEVEL=1": "cipher_list: @SECLEVEL=1 allows keys and signatures that are weaker than",
+    "groups = X25519:P-192": "groups: P-192 has less than the 224 bits that security_profile = rfc9325 requires",
     "groups = X25519:secp192r1:P-256": "groups: secp192r1 has less than the 224 bits",
     "cipher_list = ECDHE+AESGCM:ECDHE+CHACHA20": None,
     "cipher_list = TLS_AES_128_GCM_SHA256": None,
@@ -175,7 +175,7 @@ def test_contradicting_certificates(start_host, certs):
     text = "[server:default]\n" + pair.section(security_profile="rfc9325", cipher_list="ECDHE+AESGCM:@SECLEVEL=0")
     host = start_host(tls_cfg=text)
     assert "tls.cfg:3: certificate: has a key of 1024 bits, too short for security_profile = rfc9325" in host.log()
-    assert "tls.cfg:6: cipher_list: @SECLEVEL=0 lets keys and signatures in" in host.log()
+    assert "tls.cfg:6: cipher_list: @SECLEVEL=0 allows keys and signatures" in host.log()
     log = start_host.make(tls_cfg="[server:default]\n" + pair.section(security_profile="rfc9325")).refuses()
     assert "ee key too small" in log
 
