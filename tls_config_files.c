@@ -8,16 +8,15 @@
 #endif
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "tls_config_files.h"
 #include "settings/report.h"
 #include "tls_config.h"
+#include "material/files.h"
 
 #define FILE_SIZE_MAX (16 * 1024 * 1024)
 
@@ -27,55 +26,23 @@ static void say_not_opened(struct tls_report *r, const char *path)
 	               strerror(errno));
 }
 
-/* The SIZE bytes of PATH, malloc'ed; NULL (reported) when it cannot be read, or somebody is writing it. */
-static char *read_text(const char *path, size_t size, struct tls_report *r)
-{
-	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-	char *text = fd >= 0 ? malloc(size + 1) : NULL;
-	size_t have = 0;
-	ssize_t n = 0;
-
-	while (text != NULL && have <= size && (n = read(fd, text + have, size + 1 - have)) > 0)
-		have += (size_t)n;
-	if (fd < 0)
-		say_not_opened(r, path);
-	else if (text == NULL)
-		tls_report_no_memory(r, path);
-	else if (n < 0)
-		tls_report_add(r, TLS_ERROR, path, 0, NULL, "cannot be read: %s", strerror(errno));
-	else if (have != size)
-		tls_report_add(r, TLS_ERROR, path, 0, NULL, "changed while it was being read; try again");
-	if (fd >= 0)
-		close(fd);
-	if (n == 0 && have == size)
-		return text;
-	free(text);
-	return NULL;
-}
-
 /* Adds the sections of the file PATH to CFG. Returns 0, -1 when it cannot be read (reported). */
 static int add_file(struct tls_config *cfg, const char *path, struct tls_report *r)
 {
-	struct stat st;
-	char *text = NULL;
-	int result = -1;
+	struct tls_file file;
+	char why[256];
+	int result = tls_files_read(path, FILE_SIZE_MAX, &file, why, sizeof(why));
 
-	if (stat(path, &st) < 0)
+	if (result > 0) {
+		errno = result;
 		say_not_opened(r, path);
-	else if (!S_ISREG(st.st_mode))
-		tls_report_add(r, TLS_ERROR, path, 0, NULL,
-		               "is not a regular file; set config to a regular file or a folder");
-	else if (st.st_size > FILE_SIZE_MAX)
-		tls_report_add(r, TLS_ERROR, path, 0, NULL, "is larger than %d MB; check that it is the right file",
-		               FILE_SIZE_MAX >> 20);
-	else
-		text = read_text(path, (size_t)st.st_size, r);
-	if (text != NULL) {
-		result = tls_config_add(cfg, path, text, (size_t)st.st_size, r);
-		explicit_bzero(text, (size_t)st.st_size);
+	} else if (result < 0) {
+		tls_report_add(r, TLS_ERROR, path, 0, NULL, "%s", why);
+	} else {
+		result = tls_config_add(cfg, path, file.data, file.size, r);
 	}
-	free(text);
-	return result;
+	tls_files_free(&file);
+	return result == 0 ? 0 : -1;
 }
 
 /* The same for FOLDER/NAME; does nothing if that is a folder, a pipe or the like. */

@@ -20,6 +20,12 @@ static int refuse(char *why, size_t size, const char *text)
 	return -1;
 }
 
+static int refuse_errno(char *why, size_t size)
+{
+	snprintf(why, size, "cannot be read: %s", strerror(errno));
+	return -1;
+}
+
 /* Fills OUT as far as the file goes, *GOT bytes. Returns 0, -1 with errno set. */
 static int read_bytes(int fd, struct tls_file *out, size_t *got)
 {
@@ -55,9 +61,9 @@ static int read_all(int fd, const struct stat *before, struct tls_file *out, cha
 	if (out->data == NULL)
 		return refuse(why, why_size, "no memory to read it");
 	if (read_bytes(fd, out, &got) != 0 || fstat(fd, &after) != 0)
-		return refuse(why, why_size, strerror(errno));
+		return refuse_errno(why, why_size);
 	if (got != (size_t)before->st_size || !same_state(before, &after))
-		return refuse(why, why_size, "it changed while it was read; try again");
+		return refuse(why, why_size, "changed while it was being read; try again");
 	out->size = got;
 	return 0;
 }
@@ -67,12 +73,12 @@ static int read_open(int fd, size_t most, struct tls_file *out, char *why, size_
 	struct stat st;
 
 	if (fstat(fd, &st) != 0)
-		return refuse(why, why_size, strerror(errno));
+		return refuse_errno(why, why_size);
 	if (!S_ISREG(st.st_mode))
-		return refuse(why, why_size, "not a regular file");
+		return refuse(why, why_size, "is not a regular file; name one instead");
 	if ((uint64_t)st.st_size <= most)
 		return read_all(fd, &st, out, why, why_size);
-	snprintf(why, why_size, "the file is larger than %zu MB", most >> 20);
+	snprintf(why, why_size, "is larger than %zu MB; check that it is the right file", most >> 20);
 	return -1;
 }
 

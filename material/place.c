@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "material/place.h"
 #include "tls_config.h"
@@ -35,10 +36,19 @@ void tls_place_say(const struct tls_place *at, enum tls_severity severity, int l
 	free(words);
 }
 
+/* A file of /proc is empty by its size, whatever reading it gives. */
+static bool is_empty(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0;
+}
+
 int tls_place_read(const struct tls_place *at, struct tls_file *out)
 {
 	char room[PATH_MAX + 128];
 	const char *reason = room;
+	bool empty = is_empty(at->path); /* before: the file may become empty while it is read */
 	int result = tls_files_read(at->path, FILE_MAX, out, room, sizeof(room));
 
 	if (result == 0 && out->size > 0)
@@ -46,8 +56,10 @@ int tls_place_read(const struct tls_place *at, struct tls_file *out)
 	if (result > 0) {
 		errno = result;
 		reason = tls_access_reason(at->path, room, sizeof(room));
+	} else if (result == 0 || empty) {
+		reason = "the file is empty";
 	}
-	tls_place_say(at, TLS_ERROR, 0, "%s", result == 0 ? "the file is empty" : reason);
+	tls_place_say(at, TLS_ERROR, 0, "%s", reason);
 	tls_files_free(out);
 	return -1;
 }

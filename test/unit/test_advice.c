@@ -1,4 +1,4 @@
-/* links: settings/advice.c tls_config_files.c tls_config.c settings/section.c settings/values.c settings/table.c settings/text.c settings/report.c */
+/* links: settings/advice.c tls_config_files.c material/files.c tls_config.c settings/section.c settings/values.c settings/table.c settings/text.c settings/report.c */
 /*
  * test_advice.c - what a configuration says in vain is warned of, and nothing else
  *

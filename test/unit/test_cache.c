@@ -1,4 +1,4 @@
-/* links: material/cache.c material/remarks.c material/stamp.c material/files.c settings/report.c */
+/* links: material/cache.c material/remarks.c material/stamp.c material/files.c settings/report.c settings/text.c */
 /*
  * test_cache.c - what a configuration has loaded: each item once, taken over when its files are unchanged, freed with
  * the last cache that has it

@@ -1,4 +1,4 @@
-/* links: tls_config_files.c tls_config.c settings/section.c settings/values.c settings/table.c settings/text.c settings/report.c */
+/* links: tls_config_files.c material/files.c tls_config.c settings/section.c settings/values.c settings/table.c settings/text.c settings/report.c */
 /*
  * test_config.c - the settings table and the parser of tls.cfg
  *
@@ -1302,7 +1302,7 @@ static void test_read_failures(void **state)
 	(void)state;
 	assert_unreadable("none.cfg", "none.cfg: cannot be opened: No such file or directory; check its name");
 	assert_int_equal(mkfifo("fifo", 0600), 0);
-	assert_unreadable("fifo", "fifo: is not a regular file; set config to a regular file or a folder");
+	assert_unreadable("fifo", "fifo: is not a regular file; name one instead");
 	assert_unreadable("/dev/null", "/dev/null: is not a regular file");
 	write_file("", 16 * 1024 * 1024 + 1);
 	assert_unreadable("tls.cfg", "tls.cfg: is larger than 16 MB");

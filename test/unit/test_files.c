@@ -114,7 +114,7 @@ static bool is_error(const struct tls_report *r, const char *file)
 	while (p != NULL && p->severity != TLS_ERROR)
 		p = p->next;
 	if (p != NULL && strstr(p->text, file) != NULL &&
-	    strstr(p->text, "changed while it was read; try again") != NULL)
+	    strstr(p->text, "changed while it was being read; try again") != NULL)
 		return true;
 	printf("%s\n", p != NULL ? p->text : "no error");
 	return false;
