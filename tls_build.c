@@ -64,7 +64,7 @@ static struct pair_settings pair_settings(const struct tls_settings *s, int numb
 	                              "certificate2",  "private_key2",  "private_key_password2"};
 }
 
-/* The key of P, which is in CHAIN's own file when it is not set. False: one mistake more must be mended first. */
+/* Whether to load the key of P, which is in CHAIN's own file when it is not set. False: another mistake comes first. */
 static bool key_is_due(const struct builder *b, const struct pair_settings *p, const struct tls_chain *chain)
 {
 	if (unsure(b, p->key_name) || unsure(b, p->password_name))
@@ -75,8 +75,8 @@ static bool key_is_due(const struct builder *b, const struct pair_settings *p, c
 }
 
 /*
- * Loads the pair NUMBER, 0 or 1. Returns 0, -1 with the reason in B->r. What is not set because of a mistake is
- * passed over.
+ * Loads the pair NUMBER, 0 or 1. Returns 0, -1 with the reason in B->r. A setting that is
+ * missing because of a mistake is skipped.
  */
 static int load_pair(const struct builder *b, struct tls_domain *d, int number)
 {
@@ -122,12 +122,12 @@ static void check_pairs(const struct builder *b, const struct tls_domain *d)
 
 	if (d->role == TLS_SERVER && is_empty(s->certificate) && is_empty(s->certificate2) &&
 	    !unsure(b, "certificate"))
-		warn(b, "certificate", "there is none: every client will be refused; name a file");
+		warn(b, "certificate", "not set, so every client will be refused; name a file");
 	if (is_empty(s->certificate2) && !is_empty(s->private_key2) && !unsure(b, "certificate2"))
 		warn(b, "private_key2", "has no effect without certificate2");
 }
 
-/* A client section has the host that it connects to, maybe by its address; a server section the names of clients. */
+/* A client section names the host that it connects to, perhaps by its address; a server section what clients ask for. */
 static void check_name(const struct builder *b)
 {
 	const char *name = b->section->settings.server_name;
@@ -138,16 +138,16 @@ static void check_name(const struct builder *b)
 	if (b->section->role == TLS_CLIENT && strchr(name, '*') == NULL &&
 	    tls_hostname_read(name, strlen(name), &host)) {
 		if (host.has_port)
-			warn(b, "server_name", "the port is no part of the name, and has no effect; write it without");
+			warn(b, "server_name", "the port is not part of the name and has no effect; remove it");
 		return;
 	}
 	if (strpbrk(name, "*:/@,; \t") != NULL)
 		warn(b, "server_name",
-		     "no host is called so, and nobody asks for it; write one name without a port, and for all "
-		     "below it set server_name_mode = 2");
+		     "this is not a host name, so no client asks for it; write one name without a port, and set "
+		     "server_name_mode = 2 for all names below it");
 }
 
-/* What is about verified certificates where none is. The module parameters make two sections: one of them says it. */
+/* Settings about verified certificates where none is verified. Of the two sections that module parameters make, one warns. */
 static void check_verification(const struct builder *b, const struct tls_domain *d)
 {
 	static const char text[] = "has no effect: no certificate is verified here; set verify_certificate = yes";
@@ -160,14 +160,14 @@ static void check_verification(const struct builder *b, const struct tls_domain 
 		warn(b, "verify_name_wildcard", text);
 }
 
-/* The module parameters make two sections, one of them a client's. */
+/* Module parameters make two sections, one of them a client's: no warning for the other. */
 static void check_reuse(const struct builder *b, const struct tls_domain *d)
 {
 	if (b->section->settings.reuse_verified_only <= 0)
 		return;
 	if (d->role == TLS_SERVER && b->section->file != NULL)
 		warn(b, "reuse_verified_only",
-		     "is about connections to servers, and has no effect in a server section");
+		     "has no effect in a server section: it is about connections to servers");
 	if (d->role == TLS_CLIENT && (!d->verify || d->accept_any))
 		warn(b, "reuse_verified_only",
 		     "has no effect: no certificate is verified here; set verify_certificate = yes");
@@ -175,7 +175,7 @@ static void check_reuse(const struct builder *b, const struct tls_domain *d)
 
 /* ---- verification */
 
-/* The parser has put what verify_client asks for into the two switches. What must be shown must verify, too. */
+/* The parser has turned verify_client into the two switches. A certificate that is required must verify, too. */
 static void set_verification(struct tls_domain *d, const struct tls_settings *s)
 {
 	bool verify = s->verify_certificate > 0, require = s->require_certificate > 0;
@@ -219,7 +219,7 @@ static size_t count_settings(void)
 }
 
 /*
- * Puts a digest of what D's context is made from, but for the content of files, into D->fingerprint. The module's own
+ * Puts a digest of what D's context is made from, except the content of files, into D->fingerprint. The module's own
  * settings that end up in a context cannot change while the server runs. Returns 0, -1 without memory.
  */
 static int take_fingerprint(const struct builder *b, struct tls_domain *d)

@@ -19,7 +19,7 @@
 
 /* ---- finding a domain */
 
-/* Over what a section is chosen by. NAME is in lower case. */
+/* Of what a section is chosen by. NAME is in lower case. */
 static uint64_t hash_section(enum tls_role role, enum tls_section_kind kind, const struct tls_address *a,
                              const char *name, size_t length)
 {
@@ -45,7 +45,7 @@ static bool same_name(const struct tls_domain *d, const char *name, size_t lengt
 	return strlen(d->server_name) == length && memcmp(d->server_name, name, length) == 0;
 }
 
-/* No mode of names: every section will do. */
+/* No mode: sections of every mode count. */
 #define NO_MODE (-1)
 
 /*
@@ -87,8 +87,7 @@ static struct tls_domain *lookup_id(struct tls_generation *g, enum tls_role role
 }
 
 /*
- * The section with a name that stands for exactly this address, of several the one that is last in the file;
- * NULL: none.
+ * The section with a name that is for exactly this address, of several the last one in the file; NULL: none.
  */
 static struct tls_domain *lookup_place(struct tls_generation *g, enum tls_role role,
                                        const struct tls_address *a)
@@ -125,7 +124,7 @@ static struct tls_domain *find_by_name(struct tls_generation *g, const struct tl
 	return d != NULL ? d : lookup_name(g, q->role, TLS_SECTION_ANY, NULL, name, length);
 }
 
-/* By address A alone. A section with a name is for who asks for none, too, where there is none without. */
+/* By address A alone. Without a section that has no name, one with a name serves peers that ask for none, too. */
 static struct tls_domain *find_place(struct tls_generation *g, const struct tls_domain_query *q,
                                      const struct tls_address *a)
 {
@@ -161,7 +160,7 @@ static size_t normal_name(const char *name, size_t length, char out[256])
 	return length;
 }
 
-/* Whether the default section itself has the name: then it serves it by right, not as a last resort. */
+/* Whether the default section itself has the name: then it is not just the last resort. */
 static bool is_default_name(const struct tls_domain *d, const char *name, size_t length)
 {
 	size_t own = d->server_name != NULL ? strlen(d->server_name) : 0;
@@ -223,8 +222,8 @@ struct tls_domain *tls_domain_next(struct tls_generation *g, struct tls_domain *
 /* ---- describing a domain */
 
 /*
- * The name of D, as it is written: a client's is a host, which may have a port. What is no name nobody will ask
- * for. Returns 0, -1 without memory.
+ * Sets D's server name from what is WRITTEN: for a client a host, perhaps with a port. Nobody will ask for one that is
+ * not a name. Returns 0, -1 without memory.
  */
 static int set_name(struct tls_domain *d, const char *written)
 {
@@ -255,7 +254,7 @@ int tls_domain_describe(const struct tls_section *section, struct tls_domain *d)
 	d->address = section->address;
 	d->server_name_mode = s->server_name_mode > 0 ? (enum tls_name_mode)s->server_name_mode : TLS_NAME_EXACT;
 	tls_section_name(section, name, sizeof(name));
-	d->name = tls_shared_strdup(tls_text_clean(name)); /* a long one was cut, maybe within a character */
+	d->name = tls_shared_strdup(tls_text_clean(name)); /* a long name is cut, perhaps within a character */
 	if (set_name(d, s->server_name) != 0)
 		return -1;
 	if (s->server_id != NULL && s->server_id[0] != '\0' &&
@@ -315,7 +314,7 @@ const struct tls_domain *tls_domain_counterpart(struct tls_generation *previous,
 /* ---- choosing by ClientHello */
 
 /*
- * Whether NAME can be a host name at all. What cannot would go to logs, scripts and RPC answers as the client
+ * Whether NAME can be a host name at all. Anything else would reach logs, scripts and RPC answers as the client
  * wrote it.
  */
 static bool is_plain(const char *name, size_t length)
@@ -350,7 +349,7 @@ struct tls_domain *tls_domain_choose(const struct tls_domain_use *use, const cha
 	if (name == NULL)
 		return use->domain;
 	if (!is_plain(name, length))
-		return refuse(out, TLS_ALERT_ILLEGAL_PARAMETER, "the server name is not one: \"%.*s\"", (int)length,
+		return refuse(out, TLS_ALERT_ILLEGAL_PARAMETER, "this is not a server name: \"%.*s\"", (int)length,
 		              name);
 	q.server_name = name;
 	q.server_name_length = length;

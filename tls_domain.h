@@ -25,7 +25,7 @@ struct tls_domain *tls_domain_find(struct tls_generation *g, const struct tls_do
 /* Whether G has a domain of that role and id. */
 bool tls_domain_has_id(struct tls_generation *g, enum tls_role role, const char *id);
 
-/* Whether D's address and port are those of A, its port 0 any. */
+/* Whether D's address and port are those of A; a port 0 of D's is any. */
 bool tls_domain_is_at(const struct tls_domain *d, const struct tls_address *a);
 
 /* Walks the domains of G: NULL gives the first, the last gives NULL. */
@@ -47,10 +47,7 @@ const struct tls_domain *tls_domain_counterpart(struct tls_generation *previous,
 
 /* ---- connections */
 
-/*
- * A new SSL for a connection of USE->domain. A ClientHello may move USE to the domain of the server name in
- * it. USE must outlive the SSL. Shared scope. NULL when memory is short.
- */
+/* tls_ssl_new() for a connection of USE->domain, which counts it. Shared scope. NULL without memory. */
 struct tls_ssl *tls_domain_open(struct tls_domain_use *use);
 
 /* Frees SSL (may be NULL) and ends what tls_domain_open() began. Any process. */

@@ -20,9 +20,9 @@ struct tls_trust;
 
 #define TLS_SESSION_CONTEXT_SIZE 32
 
-/* What a session that is being made will depend on, as far as it is known. Server. */
+/* Server: what a session that is being made depends on, as far as it is known. */
 struct tls_session_terms {
-	int64_t end; /* of what the client was verified by, in seconds since 1970; 0: not known */
+	int64_t end; /* of the client's verification, in seconds since 1970; 0: not known */
 };
 
 /* Protocol versions, by their numbers on the wire. */
@@ -89,8 +89,8 @@ struct tls_generation {
 /* What a connection keeps of its domain; the library's state of the connection points to it. */
 struct tls_domain_use {
 	struct tls_domain *domain;
-	struct tls_address address; /* that it was chosen by: ours when accepting, the peer's when connecting */
-	const char *name; /* connecting: who the peer should be, as it is written; NULL: only its address says */
+	struct tls_address address; /* it was chosen by this: ours when accepting, the peer's when connecting */
+	const char *name; /* connecting: who the peer should be, as written; NULL: only its address is known */
 	struct tls_session_terms session;
 };
 

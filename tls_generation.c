@@ -23,7 +23,7 @@
 #include "tls_build.h"
 
 /*
- * In shared memory. `lock` guards `current`: it keeps the one that a process is about to pin from being
+ * In shared memory. `lock` guards `current`: a generation that a process is about to pin must not be
  * freed.
  */
 struct shared {
@@ -62,7 +62,7 @@ struct build_job {
 	struct tls_generation *g;
 };
 
-/* Whether a domain of D's role before D has CHAIN, too: what is wrong with it has been said. */
+/* Whether a domain of D's role before D has CHAIN, too: then its problems are already reported. */
 static bool is_known_chain(const struct tls_generation *g, const struct tls_domain *d,
                            const struct tls_chain *chain)
 {
@@ -98,7 +98,7 @@ static void build_domain(struct build_job *job, const struct tls_section *sectio
 	tls_crypto_clear_errors();
 }
 
-/* What is wrong with the sections is found as far as memory goes. */
+/* Reports the problems of all sections, as far as memory goes. */
 static void build_domains(struct build_job *job, struct tls_generation *previous)
 {
 	for (const struct tls_section *s = job->cfg->sections; s != NULL; s = s->next) {
@@ -114,10 +114,7 @@ static void build_domains(struct build_job *job, struct tls_generation *previous
 	}
 }
 
-/*
- * The configuration's own files count as files that it was built from, and so does the folder that they are
- * in.
- */
+/* The configuration's own files, and their folder, count as files that it was built from. */
 static void watch_config(const struct build_job *job)
 {
 	const struct tls_config *cfg = job->cfg;
@@ -138,7 +135,7 @@ static int build_in_scope(void *arg)
 
 	for (const struct tls_section *s = job->cfg->sections; s != NULL; s = s->next)
 		count++;
-	tls_crypto_clear_errors(); /* what somebody left there must not look like ours */
+	tls_crypto_clear_errors(); /* errors of somebody else must not look like ours */
 	tls_heap_choose_group(chosen);
 	job->g = new_generation(count, previous);
 	if (job->g != NULL) {

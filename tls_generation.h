@@ -17,12 +17,12 @@ struct tls_report;
 int tls_generation_start(void);
 
 /*
- * Loads everything that CFG names and checks it. Any process; takes no lock. Returns a generation that nobody
- * sees yet, or NULL when R holds an error (then nothing is left behind).
+ * Loads everything that CFG names and checks it. Any process; holds no lock. Returns a generation that only the caller
+ * knows, or NULL when R holds an error; then nothing is left behind.
  */
 struct tls_generation *tls_generation_build(const struct tls_config *cfg, struct tls_report *r);
 
-/* Makes G the one that new connections use; the one before goes with its last connection. */
+/* Makes G the one that new connections use. The previous one is freed with its last connection. */
 void tls_generation_install(struct tls_generation *g);
 
 /* tls_cache_look() at the files that G was built from, the configuration file among them. */
@@ -34,7 +34,7 @@ void tls_generation_discard(struct tls_generation *g);
 /* Pins the current generation, NULL when there is none. */
 struct tls_generation *tls_generation_pin(void);
 
-/* Lets it go, in whatever process; the last one frees it. NULL is nothing. */
+/* Drops the pin, in any process; the last one frees G. G may be NULL. */
 void tls_generation_unpin(struct tls_generation *g);
 
 /* Numbers since start, from 1. */

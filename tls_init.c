@@ -77,7 +77,7 @@ static void sleep_ms(long ms)
 		;
 }
 
-/* The state letter of process PID in /proc, 0 when it cannot be read. */
+/* The state of process PID, a letter of /proc/PID/stat; 0 when it cannot be read. */
 static char process_state(pid_t pid)
 {
 	char path[64], text[512], *end;
@@ -123,7 +123,7 @@ static int reap(pid_t pid)
 	return -1;
 }
 
-/* A child waits for a lock of OpenSSL's that this process holds. Returns 0 when letting go wakes it. */
+/* A child waits for LOCK, which this process holds. Returns 0 when releasing it wakes the child. */
 static int lock_wakes_child(void *lock)
 {
 	int pipe_fd[2], result = -1;
@@ -140,7 +140,7 @@ static int lock_wakes_child(void *lock)
 	}
 	if (pid > 0 && read(pipe_fd[0], &byte, 1) == 1)
 		wait_until_asleep(pid);
-	tls_crypto_lock_release(lock); /* that it worked is what the child proves */
+	tls_crypto_lock_release(lock); /* the child proves that it worked */
 	if (pid > 0)
 		result = reap(pid);
 	close(pipe_fd[0]);
@@ -148,7 +148,7 @@ static int lock_wakes_child(void *lock)
 	return result;
 }
 
-/* Says what keeps the locks in one process, as far as that can be told, and what to do. */
+/* Logs why the locks work in one process only, as far as that can be told, and what to do. */
 static void complain_of_locks(void)
 {
 	const char *said = "a lock of OpenSSL's does not wake another process";
@@ -156,16 +156,16 @@ static void complain_of_locks(void)
 	if (!tls_compat_has_shared_locks())
 		LM_ERR(
 			"%s: the host was built without KSR_PTHREAD_MUTEX_SHARED ('TLS_PTHREAD_MUTEX_SHARED' is not among "
-			"the flags of 'kamailio -v'): build it with that, or take the distribution's; tls_force_run starts "
-			"all the same\n",
+			"the flags of 'kamailio -v'): build it with that, or use the distribution's; tls_force_run starts "
+			"anyway\n",
 			said);
 	else if (tls_compat_main_threads() != 0)
 		LM_ERR("%s: tcp_main_threads is %d, and from 6.2 on the host has such locks only with 0: set "
-		       "tcp_main_threads=0; tls_force_run starts all the same\n",
+		       "tcp_main_threads=0; tls_force_run starts anyway\n",
 		       said, tls_compat_main_threads());
 	else
 		LM_ERR("%s: something replaces the host's pthread_rwlock_init (see LD_PRELOAD): start without it; "
-		       "tls_force_run starts all the same\n",
+		       "tls_force_run starts anyway\n",
 		       said);
 }
 
@@ -185,7 +185,7 @@ static int prove_locks(void)
 
 /* ---- core dumps */
 
-/* The mapping that WITHIN lies in. Returns 0, -1 when it cannot be found. */
+/* The mapping that holds the address WITHIN. Returns 0, -1 when it cannot be found. */
 static int find_mapping(const void *within, void **start, size_t *size)
 {
 	FILE *maps = fopen("/proc/self/maps", "r");
@@ -225,7 +225,7 @@ int tls_init_load(void)
 {
 	if (tls_crypto_load() != 0) {
 		LM_ERR(
-			"OpenSSL is in use already and takes no allocator any more: put loadmodule \"tls.so\" before every other "
+			"OpenSSL is already initialised, so its allocator can no longer be replaced: put loadmodule \"tls.so\" before every other "
 			"module that uses OpenSSL (such as db_mysql, db_postgres, crypto, http_client, outbound, auth_identity)\n");
 		return -1;
 	}

@@ -5,10 +5,10 @@
  *
  * Distributions build libssl able to compress, but without zlib, and it takes no method with the id of
  * DEFLATE from outside. So the method is made here, in structures laid out as the library's own
- * (crypto/openssl/compat.h). Whether they are is proved at the start, in a child, as a wrong guess may crash; only then
- * is the method registered.
+ * (crypto/openssl/compat.h). A child proves at the start that they are, because a wrong guess may crash; only then is the
+ * method registered.
  *
- * The streams of a connection live in shared memory, as any process may take its next record. Sending costs
+ * The streams of a connection are in shared memory, because any process may take its next record. Sending costs
  * 26 KB and receiving 7 KB and the peer's window: 4 KB when the peer is this module, 32 KB at the most. With
  * 18 KB that OpenSSL adds, that is 55 to 83 KB a connection.
  */
@@ -33,9 +33,8 @@
 #define DEFLATE_NAME "DEFLATE"
 
 /*
- * A 4 KB window reaches back to the last few SIP messages, which is where the likeness is: 32 KB save no
- * more, and cost ten times the memory. Even for what cannot be compressed, these keep within
- * SSL3_RT_MAX_COMPRESSED_OVERHEAD.
+ * A 4 KB window reaches back over the last few SIP messages, where the repetition is: 32 KB save no more and cost ten
+ * times the memory. Incompressible data stays within SSL3_RT_MAX_COMPRESSED_OVERHEAD.
  */
 #define WINDOW_BITS  12
 #define MEMORY_LEVEL 3
@@ -44,7 +43,7 @@
 
 static bool offered;
 
-/* ---- memory of the streams: shared, but in the proof, which must not die with the host's lock in its hands */
+/* ---- memory of the streams: shared, except in the proof, which must not die while it holds the host's lock */
 
 struct memory {
 	void *(*take)(size_t size); /* zeroed */
@@ -65,13 +64,13 @@ static void stream_give(voidpf unused, voidpf p)
 	memory.give(p);
 }
 
-/* ---- the method. What fails here ends the connection, and nothing else */
+/* ---- the method. A failure ends the connection and nothing else */
 
-/* OpenSSL keeps one for each direction, so only one of the streams is ever begun. */
+/* OpenSSL keeps one for each direction, so only one of the streams is ever used. */
 struct state {
-	z_stream squeeze, swell;
-	bool squeezes, swells;
-	unsigned char spare; /* room for one byte more than a record */
+	z_stream deflater, inflater;
+	bool deflates, inflates;
+	unsigned char spare; /* space for one byte more than a record */
 };
 
 static struct tls_compat_comp_ctx *inside(COMP_CTX *ctx)
@@ -85,8 +84,8 @@ static int method_init(COMP_CTX *ctx)
 
 	if (s == NULL)
 		return 0;
-	s->squeeze.zalloc = s->swell.zalloc = stream_take;
-	s->squeeze.zfree = s->swell.zfree = stream_give;
+	s->deflater.zalloc = s->inflater.zalloc = stream_take;
+	s->deflater.zfree = s->inflater.zfree = stream_give;
 	inside(ctx)->data = s;
 	return 1;
 }
@@ -98,27 +97,27 @@ static void method_finish(COMP_CTX *ctx)
 	if (s == NULL)
 		return;
 	inside(ctx)->data = NULL;
-	if (s->squeezes)
-		deflateEnd(&s->squeeze);
-	if (s->swells)
-		inflateEnd(&s->swell);
+	if (s->deflates)
+		deflateEnd(&s->deflater);
+	if (s->inflates)
+		inflateEnd(&s->inflater);
 	memory.give(s);
 }
 
-static bool begin_squeezing(struct state *s)
+static bool begin_deflate(struct state *s)
 {
-	if (!s->squeezes)
-		s->squeezes = deflateInit2(&s->squeeze, Z_DEFAULT_COMPRESSION, Z_DEFLATED, WINDOW_BITS, MEMORY_LEVEL,
+	if (!s->deflates)
+		s->deflates = deflateInit2(&s->deflater, Z_DEFAULT_COMPRESSION, Z_DEFLATED, WINDOW_BITS, MEMORY_LEVEL,
 		                           Z_DEFAULT_STRATEGY) == Z_OK;
-	return s->squeezes;
+	return s->deflates;
 }
 
-/* 0 for the window: as large as the peer says that its own is. */
-static bool begin_swelling(struct state *s)
+/* A window of 0 bits: as large as the peer's, which its first bytes tell. */
+static bool begin_inflate(struct state *s)
 {
-	if (!s->swells)
-		s->swells = inflateInit2(&s->swell, 0) == Z_OK;
-	return s->swells;
+	if (!s->inflates)
+		s->inflates = inflateInit2(&s->inflater, 0) == Z_OK;
+	return s->inflates;
 }
 
 static void set_buffers(z_stream *z, unsigned char *out, size_t room, unsigned char *in, size_t size)
@@ -137,18 +136,18 @@ static tls_compat_comp_result method_compress(COMP_CTX *ctx, unsigned char *out,
 
 	if (size == 0)
 		return 0;
-	if (s == NULL || !begin_squeezing(s))
+	if (s == NULL || !begin_deflate(s))
 		return -1;
-	set_buffers(&s->squeeze, out, room, in, size);
-	if (deflate(&s->squeeze, Z_SYNC_FLUSH) != Z_OK || s->squeeze.avail_in > 0 || s->squeeze.avail_out == 0)
+	set_buffers(&s->deflater, out, room, in, size);
+	if (deflate(&s->deflater, Z_SYNC_FLUSH) != Z_OK || s->deflater.avail_in > 0 || s->deflater.avail_out == 0)
 		return -1;
-	return (tls_compat_comp_result)(room - s->squeeze.avail_out);
+	return (tls_compat_comp_result)(room - s->deflater.avail_out);
 }
 
-/* Whether all has come out. A record that is just full does not tell, but room for one byte more does. */
+/* Whether all output has come. A record that is exactly full does not tell; space for one byte more does. */
 static bool is_drained(struct state *s)
 {
-	z_stream *z = &s->swell;
+	z_stream *z = &s->inflater;
 
 	if (z->avail_out == 0) {
 		z->next_out = &s->spare;
@@ -158,7 +157,7 @@ static bool is_drained(struct state *s)
 	return z->avail_in == 0 && z->avail_out > 0;
 }
 
-/* What is larger than a record may be, a few bytes can expand to: it is refused before it is there. */
+/* A few bytes can expand to more than a record may hold, which is refused before it is expanded. */
 static tls_compat_comp_result method_expand(COMP_CTX *ctx, unsigned char *out, tls_compat_comp_size room,
                                             unsigned char *in, tls_compat_comp_size size)
 {
@@ -168,11 +167,11 @@ static tls_compat_comp_result method_expand(COMP_CTX *ctx, unsigned char *out, t
 
 	if (size == 0)
 		return 0;
-	if (s == NULL || !begin_swelling(s))
+	if (s == NULL || !begin_inflate(s))
 		return -1;
-	set_buffers(&s->swell, out, most, in, size);
-	status = inflate(&s->swell, Z_SYNC_FLUSH);
-	made = most - s->swell.avail_out;
+	set_buffers(&s->inflater, out, most, in, size);
+	status = inflate(&s->inflater, Z_SYNC_FLUSH);
+	made = most - s->inflater.avail_out;
 	if ((status != Z_OK && status != Z_STREAM_END) || !is_drained(s))
 		return -1;
 	return (tls_compat_comp_result)made;
@@ -208,9 +207,7 @@ static int by_id(const SSL_COMP *const *a, const SSL_COMP *const *b)
 	return SSL_COMP_get_id(*a) - SSL_COMP_get_id(*b);
 }
 
-/*
- * What the library has, without a DEFLATE of its own, which costs ten times the memory. NULL without memory.
- */
+/* The library's methods without a DEFLATE of its own, which costs ten times the memory. NULL without memory. */
 static STACK_OF(SSL_COMP) *other_methods(void)
 {
 	STACK_OF(SSL_COMP) *known = SSL_COMP_get_compression_methods();
@@ -237,7 +234,7 @@ static int register_method(void)
 	return 0;
 }
 
-/* ---- the proof, in the child. Each part returns whether the library does as expected */
+/* ---- the proof, in the child. Each part returns whether the library behaves as expected */
 
 struct proof {
 	COMP_CTX *ctx;
@@ -258,7 +255,7 @@ static bool reads_names(struct proof *p)
 	       strcmp(COMP_get_name(our_method()), DEFLATE_NAME) == 0;
 }
 
-/* The library must have room for what we write, and its counters stand before it. */
+/* The library must have allocated the field that we write, which is behind its counters. */
 static bool makes_context(struct proof *p)
 {
 	p->ctx = COMP_CTX_new(our_method());
@@ -266,7 +263,7 @@ static bool makes_context(struct proof *p)
 	       COMP_CTX_get_method(p->ctx) == our_method();
 }
 
-/* Whether P->block comes back whole, and was counted, which tells that sizes pass between us unharmed. */
+/* Whether P->block comes back whole and was counted: then both sides agree on the types of sizes. */
 static bool survives(struct proof *p, int size)
 {
 	const struct tls_compat_comp_ctx before = *inside(p->ctx), *now = inside(p->ctx);
@@ -310,7 +307,7 @@ static bool compresses(const SSL *ssl)
 	return SSL_get_current_compression(ssl) == our_method() && SSL_get_current_expansion(ssl) == our_method();
 }
 
-/* No certificate is needed, as nobody listens. */
+/* Needs no certificate: nobody listens. */
 static SSL_CTX *anonymous_context(void)
 {
 	SSL_CTX *ctx = SSL_CTX_new(TLS_method());
@@ -342,7 +339,7 @@ static const struct {
 	bool (*holds)(struct proof *p);
 	const char *flaw;
 } parts[] = {
-	{reads_names, "names and numbers of its methods stand elsewhere"},
+	{reads_names, "it keeps the names and numbers of its methods elsewhere"},
 	{makes_context, "it keeps the state of a method elsewhere"},
 	{returns_blocks, "a block that was compressed does not come back whole"},
 	{refuses_too_much, "a block that expands to more than a record is not refused"},
@@ -371,8 +368,8 @@ static void *private_take(size_t size)
 	return calloc(1, size);
 }
 
-/* The child's whole life. It may crash or hang, but leaves no core and ends in time. */
-static int be_proof(void *unused)
+/* All that the child does. It may crash or hang, but leaves no core and ends in time. */
+static int prove_in_child(void *unused)
 {
 	static const int deadly[] = {SIGALRM, SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE};
 	const struct rlimit no_core = {0, 0};
@@ -396,13 +393,13 @@ static int register_shared(void *unused)
 	return reads_names(NULL) ? 0 : register_method();
 }
 
-/* Returns NULL when everything holds, else what does not. */
+/* NULL when the library behaves as expected, else in what it does not. */
 static const char *find_flaw(void)
 {
-	int part = tls_child_run(be_proof, NULL);
+	int part = tls_child_run(prove_in_child, NULL);
 
 	if (part < 0)
-		return "the trial crashed or hung, or no process could be started for it";
+		return "the trial crashed or hung, or its process could not be started";
 	if (part == PART_COUNT)
 		return register_method() == 0 && tls_crypto_run_shared(register_shared, NULL) == 0
 		           ? NULL
@@ -421,18 +418,18 @@ void tls_compress_start(bool wanted)
 	flaw = tls_compat_has_compression() ? find_flaw() : "it was built without compression";
 	if (flaw != NULL) {
 		LM_WARN(
-			"TLS stays uncompressed, whatever tls_disable_compression=0 says: %s cannot be used for it (%s); leave the "
-			"parameter out, or use an OpenSSL that can and build the module for it\n",
+			"tls_disable_compression=0 has no effect: %s cannot compress by a method of ours (%s); remove the "
+			"parameter, or build the module for an OpenSSL that can\n",
 			OpenSSL_version(OPENSSL_VERSION), flaw);
 		return;
 	}
 	offered = true;
 	LM_WARN(
-		"TLS compression is on: whoever can make this server send texts of their choice and sees how long its "
-		"records are can guess what else is in them (CRIME, RFC 7457); without a good reason for it set "
-		"tls_disable_compression=1\n");
+		"TLS compression is on: an attacker who can make this server send chosen texts and sees the length of its "
+		"records can guess what else is in them (CRIME, RFC 7457); set tls_disable_compression=1 unless you have a "
+		"good reason\n");
 	LM_WARN(
-		"OpenSSL compresses only TLS 1.2 and older, and only at security level 1 or 0: a domain that is to compress "
+		"OpenSSL compresses only TLS 1.2 and older, and only at security level 1 or 0: a domain that should compress "
 		"needs \"@SECLEVEL=1\" in cipher_list, and a client domain method=TLSv1.2 as well\n");
 }
 

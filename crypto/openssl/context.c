@@ -2,9 +2,6 @@
  * crypto/openssl/context.c - from one section's settings to a context of OpenSSL's
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
- *
- * A reload makes no new context for a domain whose settings and files are as they were: it takes over the one
- * that is in use, and the sessions of its peers stay good.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* asprintf() */
@@ -75,7 +72,7 @@ static int kind_of(const struct tls_chain *chain)
 	return key != NULL ? EVP_PKEY_get_base_id(key) : EVP_PKEY_NONE;
 }
 
-/* What people call that. */
+/* Its name for people. */
 static const char *kind_name(const struct tls_chain *chain)
 {
 	const char *name = EVP_PKEY_get0_type_name(X509_get0_pubkey(cert_of(tls_chain_certificate(chain))));
@@ -86,8 +83,8 @@ static const char *kind_name(const struct tls_chain *chain)
 }
 
 /*
- * OpenSSL keeps one pair of each kind, whatever its curve or size: of two, nobody is shown the first. Returns
- * 0, -1 when that is so (reported).
+ * OpenSSL keeps one pair of each kind, whatever its curve or size, so a second one would replace the first. Returns 0,
+ * -1 when D has two (reported).
  */
 static int check_kinds(const struct builder *b, const struct tls_domain *d)
 {
@@ -143,7 +140,7 @@ static int use_versions(const struct builder *b, struct tls_domain *d)
 	return 0;
 }
 
-/* Splits LIST at its colons into TLS 1.3 suites and all else; both as long as LIST at the most. */
+/* Splits LIST at its colons into TLS 1.3 suites and all else; neither is longer than LIST. */
 static void split_ciphers(const char *list, char *older, char *suites)
 {
 	const char *p = list;
@@ -171,12 +168,12 @@ static int use_profile(const struct builder *b, struct tls_domain *d)
 
 static int refused_ciphers(const struct builder *b, const char *list)
 {
-	refused(b, "cipher_list", list, "; \"openssl ciphers -v\" lists what there is");
+	refused(b, "cipher_list", list, "; \"openssl ciphers -v\" lists all names");
 	return -1;
 }
 
 /*
- * Names of TLS <= 1.2 go to the cipher list, those of TLS 1.3 to the suites; the one without names keeps its
+ * Names of TLS <= 1.2 go to the cipher list, those of TLS 1.3 to the suites; a list without names keeps its
  * default.
  */
 static int use_ciphers(const struct builder *b, struct tls_domain *d)
@@ -201,7 +198,7 @@ static int use_ciphers(const struct builder *b, struct tls_domain *d)
 	return result;
 }
 
-/* Also where the context was taken over: what is wrong with a configuration is said each time that it is loaded. */
+/* Also when the context was taken over: the problems of a configuration are reported each time it is loaded. */
 static void check_ciphers(const struct builder *b, const struct tls_domain *d)
 {
 	const char *list = b->section->settings.cipher_list;
@@ -211,11 +208,11 @@ static void check_ciphers(const struct builder *b, const struct tls_domain *d)
 		tls_ciphers_check(list, ctx_of(d->ctx), &from, b->r);
 }
 
-/* What D offers and takes for the key exchange. */
+/* What D offers and accepts for the key exchange. */
 static int use_groups(const struct builder *b, struct tls_domain *d)
 {
 	if (d->groups != NULL && SSL_CTX_set1_groups_list(ctx_of(d->ctx), d->groups) != 1) {
-		refused(b, "groups", d->groups, "; names stand apart by colons, such as X25519:P-256");
+		refused(b, "groups", d->groups, "; separate names by colons, such as X25519:P-256");
 		return -1;
 	}
 	if (d->groups == NULL && SSL_CTX_set1_groups_list(ctx_of(d->ctx), TLS_COMPAT_GROUPS) != 1)
@@ -236,7 +233,7 @@ static int use_pairs(const struct builder *b, struct tls_domain *d)
 		if (d->chains[i] == NULL || d->keys[i] == NULL ||
 		    tls_chain_use(ctx_of(d->ctx), d->chains[i], d->keys[i], from, b->r) == 0)
 			continue;
-		d->chains[i] = NULL; /* nothing else need be said of it */
+		d->chains[i] = NULL; /* no further reports about it */
 		failed = -1;
 	}
 	return failed;
@@ -244,8 +241,8 @@ static int use_pairs(const struct builder *b, struct tls_domain *d)
 
 /*
  * OpenSSL's limit holds for the certificates of a peer and, in a client, for the names of authorities with which
- * a server asks for one: those of a system's bundle are 15 KB, and 64 KB are possible. What a stranger may cost is
- * a server's matter.
+ * a server asks for one: those of a system's bundle are 15 KB, and 64 KB are possible. The limit is about what
+ * strangers may cost, so it is for servers.
  */
 static int longest_list(const struct tls_domain *d)
 {
@@ -304,7 +301,7 @@ static void set_options(SSL_CTX *ctx)
  * Sessions are resumed only in the domain in which they began and, where certificates of clients count, only
  * while its context is the same: a ticket must not outlive a revocation. Nor may one for a compressed
  * connection come back to where compression is no longer allowed: OpenSSL would end the handshake. Sections of
- * one name may differ in the mode alone, which D's name does not tell.
+ * one name may differ only in their mode, which is not part of D's name.
  */
 static int use_sessions(struct tls_domain *d)
 {
@@ -349,7 +346,7 @@ static int fill_context(const struct builder *b, struct tls_domain *d)
 	failed |= use_versions(b, d);
 	failed |= use_groups(b, d);
 	failed |= use_verification(b, d);
-	failed |= use_pairs(b, d); /* after it: their chains are completed from what is trusted */
+	failed |= use_pairs(b, d); /* after it: chains are completed from trust anchors */
 	failed |= use_sessions(d);
 	if (failed == 0 && tls_runtime_options()->certificate_compression > 0)
 		tls_compat_compress_certificates(ctx_of(d->ctx));

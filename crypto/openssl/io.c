@@ -1,12 +1,11 @@
 /*
- * crypto/openssl/io.c - between the host's sockets and OpenSSL: buffers, the BIO on them, and the steps that OpenSSL
- * takes
+ * crypto/openssl/io.c - between the host's sockets and OpenSSL: buffers, a BIO on them, and OpenSSL's steps
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
  * OpenSSL never sees a socket: the host reads and writes those. A hook puts what was received into the
- * process's input buffer, lets OpenSSL take steps, and passes on what has gathered in the output buffer. Both
- * are private memory and are used again by the next call.
+ * process's input buffer, lets OpenSSL take steps, and sends what is in the output buffer then. Both
+ * are private memory and are reused by the next call.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +17,7 @@
 #include "crypto/openssl/types.h"
 #include "crypto/openssl/library.h"
 
-/* No handshake message of ours comes near it; what does is a mistake that must not eat the machine. */
+/* Far more than any handshake of ours needs: a mistake must not use up the machine's memory. */
 #define OUT_HARD_MAX (4 * 1024 * 1024)
 
 static BIO_METHOD *method;
@@ -188,5 +187,5 @@ enum tls_step tls_io_shutdown(struct tls_ssl *ssl)
 
 	begin_step();
 	result = SSL_shutdown(ssl_of(ssl));
-	return end_step(ssl_of(ssl), result == 0 ? 1 : result); /* 0: sent, the peer's is still to come */
+	return end_step(ssl_of(ssl), result == 0 ? 1 : result); /* 0: sent; the peer's has yet to come */
 }

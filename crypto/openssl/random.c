@@ -3,10 +3,10 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * OpenSSL's own generators are a tree, made for one process: each is seeded anew when its process is another
- * than the last time, or when its parent was. In shared memory the root serves another process at nearly every
- * handshake, so that each one took the root's lock, asked the kernel, and seeded three generators. Here the
- * kernel is asked at once: no lock, and no state that a fork could copy or that another process could read.
+ * OpenSSL's own generators are a tree, made for one process: each is seeded anew when it is used by another process than
+ * the last time, or when its parent was seeded anew. In shared memory the root serves another process at nearly every
+ * handshake, so each handshake took the root's lock, asked the kernel, and seeded three generators. Here the kernel is
+ * asked directly: no lock, and no state that a fork could copy or that another process could read.
  */
 #include <errno.h>
 #include <string.h>
@@ -24,7 +24,7 @@
 #define STRENGTH    256 /* bits */
 #define MAX_REQUEST ((size_t)65536)
 
-static char generator; /* there is nothing to keep: all are this one */
+static char generator; /* stateless, so all are this one */
 
 static int fill(unsigned char *out, size_t size)
 {
@@ -77,7 +77,7 @@ static int generator_generate(void *g, unsigned char *out, size_t size, unsigned
                               const unsigned char *additional, size_t additional_size)
 {
 	(void)g;
-	(void)resistance; /* the kernel sees to it */
+	(void)resistance; /* the kernel provides it */
 	(void)additional;
 	(void)additional_size;
 	if (strength > STRENGTH)
@@ -151,7 +151,7 @@ int tls_random_start(struct ossl_lib_ctx_st *libctx)
 	unsigned char probe;
 
 	if (fill(&probe, sizeof(probe)) != 0)
-		return 0; /* OpenSSL's own find another way, or say that there is none */
+		return 0; /* OpenSSL's own generators find another source, or report that there is none */
 	return OSSL_PROVIDER_add_builtin(libctx, GENERATOR, provider_init) == 1 &&
 	               OSSL_PROVIDER_load(libctx, GENERATOR) != NULL &&
 	               RAND_set_DRBG_type(libctx, GENERATOR, NULL, NULL, NULL) == 1

@@ -11,7 +11,7 @@
 struct ossl_lib_ctx_st;
 
 /*
- * Makes the kernel the source of LIBCTX's random numbers, before any is drawn; where it gives
+ * Makes the kernel the source of LIBCTX's random numbers, before any is drawn; if the kernel gives
  * none (an old sandbox), the library's own generators stay. Inside the shared scope. Returns 0, -1 without
  * memory.
  */

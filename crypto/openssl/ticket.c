@@ -5,8 +5,7 @@
  *
  * Sessions live in tickets (RFC 5077, RFC 8446 section 4.6.1), so a resumed connection costs no shared memory
  * while it is away and may come back to any process. The keys belong to the module and not to a context: a
- * reload does not cost every phone a full handshake. What may be resumed where is the session id context's
- * affair.
+ * reload does not cost every phone a full handshake. The session id context says what may be resumed where.
  */
 #include <string.h>
 
@@ -28,12 +27,12 @@
 #define ROTATE_SECONDS (12 * 3600) /* far above that, so that two keys are enough */
 
 struct ticket_key {
-	bool good; /* else it is none: zeros must not be taken for one */
+	bool good; /* false: not a key; zeros must not pass for one */
 	unsigned char name[16], cipher[32], mac[32];
 	int64_t made; /* by the steady clock */
 };
 
-/* In shared memory. `lock` guards the keys, and is held to copy one, no longer. */
+/* In shared memory. `lock` guards the keys, and is held only to copy one. */
 struct ticket_keys {
 	gen_lock_t lock;
 	struct ticket_key current, previous;
@@ -71,7 +70,7 @@ int tls_ticket_start(void)
 
 	if (tls_crypto_run_shared(start_in_scope, NULL) == 0)
 		return 0;
-	LM_ERR("no keys for session tickets: %s\n", tls_crypto_errors(reason, sizeof(reason)));
+	LM_ERR("cannot make keys for session tickets: %s\n", tls_crypto_errors(reason, sizeof(reason)));
 	return -1;
 }
 
@@ -87,7 +86,7 @@ static int64_t age_of(const struct ticket_key *k)
 	return tls_clock_steady() - k->made;
 }
 
-/* Puts a fresh key in the place of OLD, a copy of the current one, unless somebody has done so already. */
+/* Replaces the current key, of which OLD is a copy, unless another process has already done so. */
 static void replace_key(const struct ticket_key *old)
 {
 	struct ticket_key fresh;
@@ -104,7 +103,7 @@ static void replace_key(const struct ticket_key *old)
 	ERR_clear_error();
 }
 
-/* The key for a new ticket. The timer sees to it that it is not old; where that is late, this does. */
+/* The key for a new ticket. The timer replaces an old one; if it is late, this does. */
 static void current_key(struct ticket_key *out)
 {
 	copy_current(out);
@@ -120,7 +119,7 @@ void tls_ticket_sweep(unsigned ticks, void *param)
 
 	(void)ticks;
 	(void)param;
-	tls_crypto_enter(); /* random numbers are of the shared library context */
+	tls_crypto_enter(); /* random numbers come from the shared library context */
 	current_key(&k);
 	tls_crypto_leave();
 	if (age_of(&k) > TICKET_SECONDS) {
@@ -161,7 +160,7 @@ static int set_mac(EVP_MAC_CTX *mac, struct ticket_key *k)
 	return EVP_MAC_CTX_set_params(mac, params);
 }
 
-/* OpenSSL's callback for each ticket it writes or reads (SSL_CTX_set_tlsext_ticket_key_evp_cb(3)). */
+/* OpenSSL's callback for each ticket that it writes or reads (SSL_CTX_set_tlsext_ticket_key_evp_cb(3)). */
 static int ticket_key_cb(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
                          EVP_MAC_CTX *mac, int writing)
 {
@@ -190,11 +189,11 @@ static int ticket_key_cb(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_C
 
 /* ---- what ends a session */
 
-/* Goes with the session, inside its tickets. It never leaves this server's life, so it has no other form. */
+/* Travels in the session's tickets. No other server, and no later run of this one, can read those. */
 struct record {
-	int64_t began, began_wall; /* the full handshake, by either clock */
-	int64_t end;               /* of what the client was verified by, on the wall */
-	int64_t written;           /* the ticket */
+	int64_t began, began_wall; /* of the full handshake, by both clocks */
+	int64_t end;               /* of the client's verification, by the wall clock */
+	int64_t written;           /* when the ticket was */
 };
 
 static struct tls_session_terms *terms_of(const SSL *ssl)
@@ -230,7 +229,7 @@ void tls_ticket_verified(SSL *ssl, X509_STORE_CTX *store)
 		terms->end = tls_lifetime_end(store);
 }
 
-/* Returns false when SESSION has no good one. */
+/* Returns false when SESSION has no valid one. */
 static bool read_record(SSL_SESSION *session, struct record *r)
 {
 	void *data = NULL;
@@ -248,9 +247,9 @@ static int64_t earlier(int64_t a, int64_t b)
 }
 
 /*
- * For how many seconds a session with R may still be resumed, 0 or less: no more. Its end is looked for on
- * both clocks: whoever sets the one on the wall back must not make it younger. One from the future was made
- * before that, and may have been verified by what is not good yet: the full handshake will tell.
+ * For how many seconds a session with R may still be resumed; 0 or less when it may not. Both clocks count: setting the
+ * wall clock back must not make a session younger. A session from the future was made before the clock was set back,
+ * and may have been verified by a certificate that is not valid yet, so it takes a full handshake.
  */
 static int64_t seconds_left(const struct record *r)
 {
@@ -265,9 +264,9 @@ static int64_t seconds_left(const struct record *r)
 }
 
 /*
- * OpenSSL's callback for each ticket that is about to be written (SSL_CTX_set_session_ticket_cb(3)). A session
- * that was resumed keeps what the full handshake gave it; in TLS 1.3 its ticket is a new one all the same, in
- * TLS 1.2 not even for OpenSSL. Without memory the ticket is good for nothing; the connection is.
+ * OpenSSL's callback for each ticket that is about to be written (SSL_CTX_set_session_ticket_cb(3)). A resumed
+ * session keeps the record of its full handshake. In TLS 1.3 its ticket is new nevertheless; in TLS 1.2 it is the old
+ * one, for OpenSSL too. Without memory the ticket is useless, but the connection works.
  */
 static int on_ticket_written(SSL *ssl, void *arg)
 {
@@ -291,8 +290,8 @@ static int on_ticket_written(SSL *ssl, void *arg)
 
 /*
  * Whether SESSION may be resumed by a client that asks for the name in the hello. Before TLS 1.3 the name
- * belongs to the session (RFC 6066 section 3): the connection would get the one of the first, and a script that
- * tells its domains apart by it would take the client for one of another domain. In TLS 1.3 it is that of the
+ * belongs to the session (RFC 6066 section 3): the connection would get the name of the first one, and a script that
+ * tells its domains apart by name would take the client for one of another domain. In TLS 1.3 it is that of the
  * hello (RFC 8446 section 4.2.11), and the certificate decides what else a client may use its session for
  * (section 4.6.1), which only the client can know.
  */
@@ -308,8 +307,8 @@ static bool has_name_of_hello(const SSL *ssl, const SSL_SESSION *session)
 }
 
 /*
- * Whether a full handshake could give SESSION's cipher. OpenSSL takes it from the session without a look at what
- * the server allows now: a reload that forbids it would count two hours later. In TLS 1.3 it chooses anew.
+ * Whether a full handshake could give SESSION's cipher. OpenSSL takes it from the session without checking what
+ * the server allows now: a reload that forbids it would take effect two hours later. In TLS 1.3 it chooses anew.
  */
 static bool has_allowed_cipher(SSL *ssl, const SSL_SESSION *session)
 {
@@ -318,9 +317,8 @@ static bool has_allowed_cipher(SSL *ssl, const SSL_SESSION *session)
 }
 
 /*
- * OpenSSL's callback for each ticket that was read. One that does not count any more means a full handshake,
- * which ends as for any client that comes for the first time. OpenSSL itself would look at the age of a
- * ticket on the wall.
+ * OpenSSL's callback for each ticket that was read. A ticket that no longer counts means a full handshake, as for a
+ * new client. OpenSSL itself would judge the age of a ticket by the wall clock.
  */
 static SSL_TICKET_RETURN on_ticket_read(SSL *ssl, SSL_SESSION *session, const unsigned char *name,
                                         size_t length, SSL_TICKET_STATUS status, void *arg)

@@ -17,7 +17,7 @@
 #include "crypto/openssl/names.h"
 #include "crypto/openssl/ticket.h"
 
-#define TICKET_CERTIFICATE_MAX 64000 /* bytes: what else is in a session takes a few hundred */
+#define TICKET_CERTIFICATE_MAX 64000 /* bytes: the rest of a session takes a few hundred */
 
 int tls_verify_mode(const struct tls_domain *d)
 {
@@ -67,7 +67,7 @@ static struct identity identity_of(const char *name, size_t length)
 	char text[INET6_ADDRSTRLEN];
 
 	if (!brackets && length > 1 && name[length - 1] == '.')
-		who.length--; /* a root that certificates do not write */
+		who.length--; /* certificates do not write the root's dot */
 	if (length - 2 * brackets >= sizeof(text))
 		return who;
 	memcpy(text, name + brackets, length - 2 * brackets);
@@ -80,7 +80,7 @@ static struct identity identity_of(const char *name, size_t length)
 }
 
 /*
- * Whether the host in a certificate, SIZE bytes at HOST, is WHO. The whole of it, and no wildcards (section
+ * Whether the host in a certificate, SIZE bytes at HOST, is WHO: a whole name, without wildcards (section
  * 7.2).
  */
 static bool is_host(const struct identity *who, const char *host, size_t size)
@@ -99,7 +99,7 @@ static bool is_host(const struct identity *who, const char *host, size_t size)
 
 /*
  * Whether a DNS name with a wildcard is for WHO, by RFC 9525 section 6.3: "*" is the whole of the leftmost label
- * and stands for one label. Below a top-level domain it is for nobody.
+ * and stands for one label. Directly below a top-level domain it matches nothing.
  */
 static bool is_below(const struct identity *who, const char *pattern, size_t size)
 {
@@ -158,7 +158,7 @@ static bool match_bytes(const struct identity *who, int type, const ASN1_STRING 
 	       memcmp(data, who->ip, (size_t)size) == 0;
 }
 
-/* A sip URI that names somebody decides; DNS names stand in where there is none. Addresses always count. */
+/* Sip URIs with a host decide; DNS names count where there are none. Addresses always count. */
 static bool match_alt_names(const struct identity *who, const GENERAL_NAMES *names)
 {
 	bool dns = false, ip = false, has_uri = false;
@@ -202,7 +202,7 @@ bool tls_verify_names(const X509 *x, const char *domain, size_t length, bool wil
 	if (X509_get_ext_by_NID(x, NID_subject_alt_name, -1) < 0)
 		return match_common_name(&who, x);
 	names = X509_get_ext_d2i(x, NID_subject_alt_name, NULL,
-	                         NULL); /* NULL, too: two of them, or a broken one */
+	                         NULL); /* also NULL: two of them, or a broken one */
 	result = names != NULL && match_alt_names(&who, names);
 	GENERAL_NAMES_free(names);
 	return result;
@@ -217,7 +217,7 @@ static const char *expected_name(const struct tls_domain_use *use, struct tls_ho
 	                 sizeof(out->text));
 }
 
-/* Says in the error queue that X is not for NAME, and for whom it is. */
+/* Puts into the error queue that X is not for NAME, and what names it is for. */
 static void raise_names(const X509 *x, const char *name)
 {
 	char names[224];
@@ -226,12 +226,12 @@ static void raise_names(const X509 *x, const char *name)
 	ERR_raise_data(
 		ERR_LIB_SSL, SSL_R_CERTIFICATE_VERIFY_FAILED,
 		"the server's certificate is not for \"%.128s\" (verify_name, RFC 5922), but for %s%s", name, names,
-		tls_verify_names(x, name, strlen(name), true) ? "; that counts with verify_name_wildcard" : "");
+		tls_verify_names(x, name, strlen(name), true) ? "; verify_name_wildcard accepts that" : "");
 }
 
 /*
- * Whether the server's certificate names it, where that is asked for; else STORE has the error, and the queue
- * the reason.
+ * Whether the server's certificate names it, or need not (verify_name). If not, STORE has the error, and the queue the
+ * reason.
  */
 static bool server_is_named(SSL *ssl, X509_STORE_CTX *store, const X509 *leaf)
 {
@@ -273,7 +273,7 @@ static unsigned purpose_of(const ASN1_OBJECT *object)
 	return 0;
 }
 
-/* What X may be used for by its extended key usage: all, where it has none; nothing, where that is broken. */
+/* What X may be used for by its extended key usage: everything without one, nothing with a broken one. */
 static unsigned purposes_of(const X509 *x)
 {
 	int critical = 0;
@@ -288,7 +288,7 @@ static unsigned purposes_of(const X509 *x)
 	return found;
 }
 
-/* Whether X's key may do what TLS asks of a PEER: a client signs, a server may also decrypt (RFC 5246, 7.4). */
+/* Whether X's key may do what TLS asks of a PEER: a client signs, a server may also decrypt (RFC 5246 section 7.4). */
 static bool key_may(X509 *x, enum tls_role peer)
 {
 	uint32_t allowed = KU_DIGITAL_SIGNATURE | KU_KEY_AGREEMENT;
@@ -303,14 +303,14 @@ static int trust_of(enum tls_role peer)
 	return peer == TLS_CLIENT ? X509_TRUST_SSL_CLIENT : X509_TRUST_SSL_SERVER;
 }
 
-/* Whether X, at DEPTH, is trusted by its file (BEGIN TRUSTED CERTIFICATE), which is above what it says itself. */
+/* Whether X, at DEPTH, is trusted by its file (BEGIN TRUSTED CERTIFICATE), which overrides what it says itself. */
 static bool is_marked(X509_STORE_CTX *store, X509 *x, int depth, enum tls_role peer)
 {
 	return depth >= X509_STORE_CTX_get_num_untrusted(store) &&
 	       X509_check_trust(x, trust_of(peer), X509_TRUST_NO_SS_COMPAT) == X509_TRUST_TRUSTED;
 }
 
-/* What STORE's callback makes of it. */
+/* Returns what STORE's callback makes of the error. */
 static int refuse_purpose(X509_STORE_CTX *store, X509 *x, int depth)
 {
 	X509_STORE_CTX_set_error(store, X509_V_ERR_INVALID_PURPOSE);
@@ -320,9 +320,9 @@ static int refuse_purpose(X509_STORE_CTX *store, X509 *x, int depth)
 }
 
 /*
- * The rule "sip" on a chain that is good. An authority that may issue for some purposes alone gives no other:
- * RFC 5280 leaves open what an extended key usage means there, and OpenSSL and the public authorities take it
- * as a limit. So one purpose must be left from the anchor down to the peer.
+ * The rule "sip", for a chain that is valid. RFC 5280 leaves open what an extended key usage in an authority's
+ * certificate means; OpenSSL and the public authorities take it as a limit for what it issues. So one purpose must be
+ * common to all certificates from the anchor down to the peer.
  */
 static int check_purposes(X509_STORE_CTX *store, enum tls_role peer)
 {
@@ -380,9 +380,9 @@ static int verify_client(SSL *ssl, X509_STORE_CTX *store)
 }
 
 /*
- * The length of a session ticket is a number of 16 bits, and a client's certificate goes into it whole: with
- * a larger one OpenSSL would end the handshake by "internal error" when it comes to the ticket. In TLS 1.3
- * none is issued then; before, it has been promised already.
+ * The length of a session ticket is a number of 16 bits, and the whole of a client's certificate goes into it: with a
+ * larger one OpenSSL would end the handshake with "internal error" when it writes the ticket. In TLS 1.3 no ticket is
+ * issued then; in older versions it has already been promised.
  */
 int tls_verify_chain(X509_STORE_CTX *store, void *arg)
 {

@@ -377,7 +377,7 @@ def test_without_match_profile(start_host, certs, source):
 
 @pytest.mark.parametrize("text, told", [
     ("[client:any]\nserver_id = x\nreuse_verified_only = yes\n", "has no effect: no certificate is verified here"),
-    ("[server:any]\nserver_name = x.test\nreuse_verified_only = yes\n", "is about connections to servers, and has no effect in a server section")])
+    ("[server:any]\nserver_name = x.test\nreuse_verified_only = yes\n", "has no effect in a server section: it is about connections to servers")])
 def test_reuse_verified_only_in_vain(start_host, certs, text, told):
     """Said with file and line."""
     text = text.replace("[server:any]\n", f"[server:any]\n{certs.server_ec.section()}")

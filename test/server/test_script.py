@@ -211,7 +211,7 @@ def test_port_in_a_section(start_host, certs):
     host, lines = make(start_host, certs), profiles(certs).splitlines()
     told = re.findall(r"tls\.cfg:(\d+): server_name: (.*)", host.log())
     assert [(lines[int(n) - 1], text) for n, text in told] == [
-        (f"server_name = {name}:5061", "the port is no part of the name, and has no effect; write it without")
+        (f"server_name = {name}:5061", "the port is not part of the name and has no effect; remove it")
         for name in ("port.test", "192.0.2.4")]
 
 
