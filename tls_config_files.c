@@ -20,27 +20,25 @@
 
 #define FILE_SIZE_MAX (16 * 1024 * 1024)
 
-static void say_not_opened(struct tls_report *r, const char *path)
+static void say_not_opened(struct tls_report *r, const char *path, int number)
 {
 	tls_report_add(r, TLS_ERROR, path, 0, NULL, "cannot be opened: %s; check its name and permissions",
-	               strerror(errno));
+	               strerror(number));
 }
 
 /* Adds the sections of the file PATH to CFG. Returns 0, -1 when it cannot be read (reported). */
 static int add_file(struct tls_config *cfg, const char *path, struct tls_report *r)
 {
-	struct tls_file file;
 	char why[256];
+	struct tls_file file;
 	int result = tls_files_read(path, FILE_SIZE_MAX, &file, why, sizeof(why));
 
-	if (result > 0) {
-		errno = result;
-		say_not_opened(r, path);
-	} else if (result < 0) {
+	if (result > 0)
+		say_not_opened(r, path, result);
+	else if (result < 0)
 		tls_report_add(r, TLS_ERROR, path, 0, NULL, "%s", why);
-	} else {
+	else
 		result = tls_config_add(cfg, path, file.data, file.size, r);
-	}
 	tls_files_free(&file);
 	return result == 0 ? 0 : -1;
 }
@@ -74,7 +72,7 @@ static int add_folder(struct tls_config *cfg, const char *folder, struct tls_rep
 	int count = scandir(folder, &entries, NULL, compare_names), result = 0;
 
 	if (count < 0) {
-		say_not_opened(r, folder);
+		say_not_opened(r, folder, errno);
 		return -1;
 	}
 	for (int i = 0; i < count; i++) {

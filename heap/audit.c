@@ -1,10 +1,10 @@
 /*
- * heap/audit.c - walks the invariants of the shared allocator
+ * heap/audit.c - checks the invariants of the shared allocator
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * They stand in heap/shape.h. With all locks held; what no lock protects, the free slots, is looked at as it
- * happens to be.
+ * heap/shape.h lists them. All locks are held meanwhile; the free slots, which no lock protects, may change during the
+ * check.
  */
 #include "heap/heap.h"
 #include "heap/shape.h"
@@ -21,9 +21,7 @@ static void expect(bool holds, const char *what, const void *p)
 		tls_pages_die(what, p);
 }
 
-/*
- * After a death with the class's lock, spans may be left whose owner does not have them: lost, and harmless.
- */
+/* When a process dies with the class's lock, a span may remain whose owner does not have it: lost, but harmless. */
 static void check_current(const struct span *s, unsigned k, uint64_t word, uint64_t *free_slots)
 {
 	unsigned owner = atomic_load_explicit(&s->owner, memory_order_relaxed);
@@ -122,7 +120,7 @@ static void check_class(unsigned k, const struct census *found)
 	for (const struct link *l = class->spans.next; l != &class->spans; l = l->next, length++)
 		expect(l->next->prev == l && CONTAINER(const struct span, link, l)->kind == k,
 		       "the list of a class is broken", l);
-	if (tls_pages.shared->epoch > 1) /* then a region may be broken, and its spans were not seen */
+	if (tls_pages.shared->epoch > 1) /* then a region may be broken, and its spans were not counted */
 		return;
 	expect(length == found->listed[k], "the list of a class has a span that is in no region", class);
 	expect(found->spares[k] == (class->spare != NULL), "a spare span is in no region", class);

@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * The shape and the invariants: heap/shape.h.
+ * heap/shape.h describes the structure and the invariants.
  */
 #include <pthread.h>
 #include <string.h>
@@ -23,9 +23,9 @@ struct tls_heap_view tls_heap;
 
 static _Thread_local struct cache *leased IE; /* between hold and let_go */
 static _Thread_local unsigned last_cache IE;  /* its number */
-static _Thread_local unsigned group IE;       /* of the blocks that this thread takes */
-static _Thread_local long balance IE;         /* bytes taken less given, until the lease that runs began */
-static _Thread_local long lease_bytes IE;     /* what the cache's count of bytes was then */
+static _Thread_local unsigned group IE;       /* of the blocks that this thread allocates */
+static _Thread_local long balance IE; /* bytes allocated less freed, up to the start of the current lease */
+static _Thread_local long lease_bytes IE; /* the cache's byte count at that time */
 
 /* ---- classes */
 
@@ -54,10 +54,7 @@ static unsigned class_size(unsigned k)
 	return size < FINE_CLASSES ? (size + 2) * 16 : (step % 8 + 9) << (step / 8 + 5);
 }
 
-/*
- * A holder that died may have left the list half changed: drop it. Its spans come back as their slots are
- * freed.
- */
+/* Drops the list, which a holder that died may have left half changed. Its spans return as their slots are freed. */
 static TLS_COLD void mend_class(struct class *class)
 {
 	class->epoch++;
@@ -80,9 +77,9 @@ void tls_heap_leave_class(struct class *class)
 }
 
 /*
- * ---- spans. Everything down to the caches needs the class's lock.
+ * ---- spans. All functions up to the caches need the class's lock.
  *
- * A region that is returned here has left the heap, and tls_pages_return() gives it to the source, unlocked.
+ * They return a region that the heap no longer needs; the caller passes it to tls_pages_return() without a lock.
  */
 
 static void list_span(struct class *class, struct span *s)
@@ -104,8 +101,8 @@ static struct region *release(struct span *s)
 }
 
 /*
- * S is HELD, nobody's current, and has free slots: it is listed, or when all are free, made the spare one or
- * released. It may still tell of an old list, left by a holder that died.
+ * Lists S, which is HELD, in no cache and has free slots; if all slots are free, makes it the spare or releases it.
+ * S may still refer to an old list, left by a holder that died.
  */
 static struct region *settle(struct class *class, struct span *s, unsigned k)
 {
@@ -126,8 +123,8 @@ static struct region *settle(struct class *class, struct span *s, unsigned k)
 }
 
 /*
- * Empties CUR; its free slots go back to the span. The order is for a process that dies here, and the fence for the
- * compiler: `used` promises the rest of the entry, and the entry promises the span.
+ * Empties CUR and returns its free slots to the span. The process may die here, so the order matters, which the fence
+ * keeps in the compiler: while `used` is set the rest of the entry is valid, and while the entry is set the span is.
  */
 static struct region *drop_current(struct class *class, struct current *cur, unsigned k)
 {
@@ -142,16 +139,14 @@ static struct region *drop_current(struct class *class, struct current *cur, uns
 	atomic_store_explicit(&cur->free, 0, memory_order_relaxed);
 	atomic_store_explicit(&s->owner, 0, memory_order_release);
 	word = atomic_fetch_or_explicit(&s->word, rest, memory_order_acq_rel) | rest;
-	/*
-	 * Full: without HELD, who frees its first slot takes the lock. One freed just now makes the exchange fail.
-	 */
+	/* Full: without HELD, freeing the first slot takes the lock. The exchange fails if a slot has just been freed. */
 	if (word == HELD && atomic_compare_exchange_strong_explicit(&s->word, &word, 0, memory_order_acq_rel,
 	                                                            memory_order_relaxed))
 		return NULL;
 	return settle(class, s, k);
 }
 
-/* A listed span or the spare one, which is that no more. NULL: none. */
+/* Removes and returns a listed span or the spare. NULL: there is none. */
 static struct span *pick(struct class *class)
 {
 	struct span *s = class->spare;
@@ -166,8 +161,8 @@ static struct span *pick(struct class *class)
 }
 
 /*
- * How long a block lives goes with its size: in handshakes those of 2 to 5 KB come and go, and so do buffers
- * for records; small ones and the SSL, between the two, stay with the connection.
+ * The lifetime of a block depends on its size: blocks of 2 to 5 KB (handshakes) and buffers for records are short-lived;
+ * small blocks, and the SSL with a size between the two, live as long as the connection.
  */
 static unsigned sort_of(size_t size, unsigned in_group)
 {
@@ -176,10 +171,7 @@ static unsigned sort_of(size_t size, unsigned in_group)
 	return size <= 2048 ? 0 : size <= 5120 ? 1 : size <= 8192 ? 2 : 3;
 }
 
-/*
- * Gives CUR, which is empty, a span with free slots; in the reverse order. Returns false when there is no page for
- * one.
- */
+/* Gives CUR, which is empty, a span with free slots, in the reverse order. Returns false when there are no pages for it. */
 static bool renew_current(struct class *class, struct current *cur, unsigned k, uint16_t owner, bool anywhere)
 {
 	const struct layout *l = &tls_heap.layouts[k];
@@ -221,7 +213,7 @@ static void release_lease(struct cache *c)
 	atomic_store_explicit(&c->holder, 0, memory_order_release);
 }
 
-/* Leases C when its holder is gone. */
+/* Leases C if its holder has ended. */
 static bool try_inherit(struct cache *c)
 {
 	uint32_t holder = atomic_load_explicit(&c->holder, memory_order_relaxed);
@@ -229,7 +221,7 @@ static bool try_inherit(struct cache *c)
 	return holder != 0 && tls_lock_is_gone(holder) && try_lease(c, holder);
 }
 
-/* A new cache, leased, which stays for ever. NULL: no memory or no number left. */
+/* Creates and leases a cache, which is never freed. NULL when memory is short or all numbers are taken. */
 static struct cache *new_cache(void)
 {
 	void *taken;
@@ -253,7 +245,7 @@ static struct cache *new_cache(void)
 	return NULL;
 }
 
-/* An idle cache, or one whose holder is gone, or a new one. NULL: everything works without. */
+/* Leases an idle cache, one whose holder has ended, or a new one. NULL: none; allocation works without one. */
 static struct cache *find_cache(void)
 {
 	struct cache *c;
@@ -270,7 +262,7 @@ static struct cache *find_cache(void)
 	return new_cache();
 }
 
-/* Cache number N, leased, if it is idle. */
+/* Leases cache number N if it is idle, else returns NULL. */
 static struct cache *lease_number(unsigned n)
 {
 	struct cache *c = cache_at(n);
@@ -279,9 +271,9 @@ static struct cache *lease_number(unsigned n)
 }
 
 /*
- * A cache for this thread. NULL: none. The one that it had last, or rather the one before that: so those who
- * once had to give way to others come back together, and what stands ready in caches is for those who work at
- * the same time, not for all who ever did.
+ * Leases a cache for this thread. NULL: none. It first tries the number below that of its last cache, then its last
+ * cache: after a peak threads thus return to the lowest numbers, and slots are kept ready only for as many threads as work
+ * at the same time.
  */
 static struct cache *lease(void)
 {
@@ -320,7 +312,7 @@ void tls_heap_choose_group(unsigned g)
 	group = g % GROUPS;
 }
 
-/* There is one writer, so no atomic addition is needed. */
+/* There is only one writer, so no atomic addition is needed. */
 static inline void add(atomic_long *sum, long n)
 {
 	atomic_store_explicit(sum, atomic_load_explicit(sum, memory_order_relaxed) + n, memory_order_relaxed);
@@ -404,13 +396,13 @@ void tls_heap_trim(void)
 
 /* ---- allocating */
 
-/* CUR's free slots are used up: gives it more. Returns false when there is no memory, even after a trim. */
+/* Refills CUR, which has no free slot. Returns false when memory is short even after a trim. */
 static TLS_COLD bool refill(struct current *cur, unsigned k, uint16_t owner)
 {
 	struct span *s = atomic_load_explicit(&cur->span, memory_order_relaxed);
 	uint64_t slots = 0;
 
-	if (s != NULL) /* what others have freed there */
+	if (s != NULL) /* slots that other threads have freed there */
 		slots = atomic_fetch_and_explicit(&s->word, HELD, memory_order_acquire) & ~HELD;
 	if (slots != 0) {
 		atomic_store_explicit(&cur->free, slots, memory_order_relaxed);
@@ -433,7 +425,7 @@ static TLS_COLD bool refill(struct current *cur, unsigned k, uint16_t owner)
 	}
 }
 
-/* A slot of CUR, which has a free one. */
+/* Takes a slot of CUR, which has a free one. */
 static inline void *take_slot(struct current *cur)
 {
 	uint64_t slots = atomic_load_explicit(&cur->free, memory_order_relaxed);
@@ -583,11 +575,9 @@ void *tls_heap_alloc(size_t size)
 	return p != NULL ? p : refuse();
 }
 
-/* ---- from an address to the block */
+/* ---- finding the block at an address */
 
-/*
- * The bit of the slot that begins OFFSET bytes into a span with slots of SIZE times 16 bytes. 0: none does.
- */
+/* The bit of the slot that begins OFFSET bytes into a span with slots of SIZE times 16 bytes. 0: no slot begins there. */
 static inline uint64_t slot_bit(size_t offset, uint32_t reciprocal, uint16_t size)
 {
 	uint64_t slot = ((uint64_t)offset * reciprocal) >> 32;
@@ -603,7 +593,7 @@ struct block {
 	uint64_t bit; /* of a slot */
 };
 
-/* The block P. Anything else ends the process. */
+/* Finds the block P; ends the process if there is none. */
 static struct block find_block(const void *p)
 {
 	size_t page = page_of(p), offset;
@@ -644,8 +634,8 @@ bool tls_heap_contains(const void *p)
 /* ---- freeing */
 
 /*
- * Whether the slot BIT of S, someone's current span, is free there. Only sure with the lock: a cache may be
- * between two spans.
+ * Whether the slot BIT of S, the current span of a cache, is free in that cache. Reliable only with the lock: the cache
+ * may be changing to another span.
  */
 static bool is_free_in_cache(const struct span *s, unsigned k, uint64_t bit)
 {
@@ -663,7 +653,7 @@ static void finish_giving(struct region *gone)
 		tls_heap_trim();
 }
 
-/* The first free slot of a full span, or the last in use: the span changes its state. */
+/* Frees the first slot of a full span, or the last one in use, which changes the state of the span. */
 static TLS_COLD void give_slot_locked(const struct block *b, unsigned k)
 {
 	struct class *class = tls_heap_enter_class(k);
@@ -678,7 +668,7 @@ static TLS_COLD void give_slot_locked(const struct block *b, unsigned k)
 	finish_giving(gone);
 }
 
-/* Into a span that is not current in this thread's cache. Once the bit is set, the span may be gone. */
+/* Frees a slot of a span that is not current in this thread's cache. Once the bit is set, the span may disappear. */
 static void give_slot(const struct block *b, unsigned k)
 {
 	uint64_t word = atomic_load_explicit(&b->span->word, memory_order_relaxed);
@@ -693,7 +683,7 @@ static void give_slot(const struct block *b, unsigned k)
 	                                                memory_order_release, memory_order_relaxed));
 }
 
-/* Puts P back into CUR. Returns false when it is not a slot in use of the current span. */
+/* Returns P to CUR. Returns false when P is not a slot in use of that span. */
 static inline bool put_back(struct current *cur, const void *p)
 {
 	size_t offset = (uintptr_t)p - (uintptr_t)cur->base;
@@ -740,7 +730,7 @@ void tls_heap_free(void *p)
 		unsigned kind = tls_pages.shared->map[page].kind;
 
 		if (TLS_LIKELY(kind < CLASSES && put_back(&c->current[kind], p))) {
-			explicit_bzero(p, c->current[kind].size * 16); /* nobody else takes it from there */
+			explicit_bzero(p, c->current[kind].size * 16); /* no other thread takes it from there */
 			count(c, -1, -(long)c->current[kind].size * 16);
 			return;
 		}
@@ -778,8 +768,8 @@ long tls_heap_balance(void)
 /* ---- the start */
 
 /*
- * The fewest pages that slots fill to 1/32, or as well as can be. The smaller, the more: each span is a trip
- * to the lock. Two buffers for records are in use at the same time.
+ * The smallest number of pages of which the slots waste at most 1/32, or else as little as possible. Small slots get more
+ * pages, as each span costs a lock. A connection uses two buffers for records at a time.
  */
 static void fit(struct layout *l, unsigned size)
 {
@@ -812,7 +802,7 @@ static void fit_classes(void)
 		tls_heap.classes[i] = (uint8_t)compute_class(i * 16);
 }
 
-/* A lease does not pass to a child. */
+/* A child does not inherit a lease. */
 static void after_fork(void)
 {
 	leased = NULL;

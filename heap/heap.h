@@ -1,5 +1,5 @@
 /*
- * heap/heap.h - the shared allocator: what others use
+ * heap/heap.h - the allocator for shared memory
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  */
@@ -10,59 +10,57 @@
 #include "heap/source.h"
 
 /*
- * Live blocks, and their bytes as rounded up by the heap; requests that found no memory; bytes taken from the
- * source: blocks, room for more, and bookkeeping.
+ * Blocks in use, and their bytes as rounded up by the heap; requests that were refused for lack of memory; bytes taken from
+ * the source for blocks, free space and bookkeeping.
  */
 struct tls_mem_stats {
 	long blocks, bytes, refused, held;
 };
 
 /*
- * Sets the heap up in the memory of SOURCE, which must outlive the process. Once, in the main process before
- * any fork. Before it hold, let_go, trim and get_stats do nothing, and nothing else may be called. Returns 0,
- * -1 without memory.
+ * Sets up the heap in the memory of SOURCE, which must outlive the process. Once, in the main process before any fork.
+ * Before this call hold, let_go, trim and get_stats do nothing, and no other function may be called. Returns 0, -1 when
+ * memory is short.
  */
 int tls_heap_start(const struct tls_mem_source *source);
 
 /*
- * A block for SIZE bytes, aligned to 16, with whatever content. NULL when there is no memory. Any thread of
- * any process may free it.
+ * A block of at least SIZE bytes, aligned to 16, with undefined content. NULL when memory is short. Any thread of any
+ * process may free it.
  */
 void *tls_heap_alloc(size_t size);
 
 /*
- * Wipes and frees the block P: OpenSSL leaves secrets of TLS 1.3 in what it frees, and other processes see
- * this memory. Ends the process, with a message, when P is not a live block of the heap.
+ * Wipes and frees the block P: OpenSSL frees blocks that hold TLS 1.3 secrets, and other processes can read this memory.
+ * Ends the process with a message when P is not a block in use.
  */
 void tls_heap_free(void *p);
 
-/*
- * How many bytes the block P has room for: what was asked for, or more. Ends the process as tls_heap_free().
- */
+/* The size of the block P: the bytes that were asked for, or more. Ends the process as tls_heap_free() does. */
 size_t tls_heap_size(const void *p);
 
-/* Whether P points into the source's range, as its contains() says, but at less cost. */
+/* Whether P points into the source's range; faster than the source's contains(). */
 bool tls_heap_contains(const void *p);
 
 /*
- * Between these two the thread has a cache to itself and need not lease one for each call. They do not nest.
- * Nobody ever waits for it, so it may be held for long.
+ * Between these two calls the thread leases a cache instead of leasing one for each allocation. They do not nest. No other
+ * thread ever waits for the cache, so it may be held for long.
  */
 void tls_heap_hold(void);
 void tls_heap_let_go(void);
 
 /*
- * What this thread takes from now on belongs to group G, 1 or 2, and stands apart from all else; 0: to none.
- * For many blocks that are freed together.
+ * Blocks that this thread allocates from now on belong to group G, 1 or 2, and are kept apart from all others; 0: to no
+ * group. For many blocks that are freed together.
  */
 void tls_heap_choose_group(unsigned g);
 
-/* Gives back what no block needs. For a timer, in one process; it takes microseconds. */
+/* Returns unused memory to the source. For a timer, in one process; takes microseconds. */
 void tls_heap_trim(void);
 
 /*
- * Bytes that this thread has taken less those that it has given back, since it began: the difference over a
- * stretch of work tells what that added.
+ * Bytes that this thread has allocated less those that it has freed since it began. The difference between two calls is
+ * what the work in between added.
  */
 long tls_heap_balance(void);
 
@@ -70,15 +68,15 @@ long tls_heap_balance(void);
 void tls_heap_get_stats(struct tls_mem_stats *out);
 
 /*
- * For tests, and after each trim in builds with -DTLS_DEBUG: walks everything and ends the process when an
- * invariant does not hold. Returns how many live blocks it saw, which is exact while nobody else is at work.
+ * For tests, and after each trim in builds with -DTLS_DEBUG: checks all invariants and ends the process when one does not
+ * hold. Returns the number of blocks in use, which is exact while no other thread uses the heap.
  */
 long tls_heap_check(void);
 
 #ifdef TLS_FAULTS
 /*
- * For tests: of this process's allocations the N-th from now fails, and with FOREVER all after it. N of 0:
- * none does any more. The other tells how many there were since.
+ * For tests: the N-th allocation of this process from now fails, and with FOREVER all later ones; N of 0 ends that. The
+ * other function returns the number of allocations since.
  */
 void tls_heap_fail_at(long n, bool forever);
 long tls_heap_asked(void);

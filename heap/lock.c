@@ -1,15 +1,14 @@
 /*
- * heap/lock.c - a lock among threads and processes that does not die with its holder
+ * heap/lock.c - a lock between threads and processes that survives the death of its holder
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * For sections of a few instructions that call nothing. It is one word in shared memory, 0 or the id of the
- * thread that holds it. Robust mutexes of the C library would do the same, but the host replaces their
- * initialisation.
+ * For critical sections of a few instructions without calls. The lock is one word in shared memory: 0 or the id of the
+ * thread that holds it. Robust mutexes of the C library would do the same, but the host replaces their initialisation.
  *
- * A waiter asks after some milliseconds whether the holder is still alive, and takes the lock from a dead
- * one. When the dead one's id belongs to another thread by then, it waits until that one has ended; when that
- * is the waiter itself, which never takes a lock twice, it need not ask.
+ * After some milliseconds a waiter checks whether the holder is still alive, and takes the lock over from a dead one. If
+ * another thread has been given the dead thread's id in the meantime, the waiter waits until that thread has ended. If the
+ * waiter itself has that id, the holder must be dead, since a thread never takes a lock twice.
  */
 #include <errno.h>
 #include <sched.h>
@@ -22,10 +21,10 @@
 
 #include "heap/shape.h"
 
-#define SPINS  64  /* then the processor is left to others */
+#define SPINS  64  /* then the thread yields the processor */
 #define YIELDS 128 /* then the thread sleeps */
 #define NAP_NS 100000
-#define NAPS   16 /* between two looks at the holder */
+#define NAPS   16 /* between two checks of the holder */
 
 static _Thread_local uint32_t self __attribute__((tls_model("initial-exec")));
 
@@ -46,7 +45,7 @@ bool tls_lock_is_gone(uint32_t thread)
 	return kill((pid_t)thread, 0) != 0 && errno == ESRCH;
 }
 
-/* Gone, or ended and not yet asked for its status by a parent, which may be the one that waits here. */
+/* Gone, or a zombie whose parent, possibly the thread that waits here, has not collected its status. */
 static bool is_dead(uint32_t thread)
 {
 	char path[40], text[256], *end;

@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * The shape and the invariants: heap/shape.h. Here is what stands below classes and slots. It is asked rarely:
- * once for dozens of slots, and for blocks beyond 32 KB.
+ * heap/shape.h describes the structure and the invariants. This is the layer below classes and slots. It is called rarely:
+ * once for dozens of slots, and for blocks above 32 KB.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,9 +13,9 @@
 #include "heap/shape.h"
 
 #define HEAD_PAGES         ((unsigned)(REGION_HEAD / PAGE))
-#define SMALL_REGION_PAGES 20                 /* when the source has no room for a whole region */
-#define EMPTY_SHARE        8                  /* empty regions kept for use: one, and one for each so many */
-#define SHRUNK_FROM        (8 * REGION_PAGES) /* fewer pages in use are not worth a trim */
+#define SMALL_REGION_PAGES 20                 /* when the source has no space for a whole region */
+#define EMPTY_SHARE        8                  /* empty regions kept: one, and one more for this many in use */
+#define SHRUNK_FROM        (8 * REGION_PAGES) /* with fewer pages in use a trim is not worthwhile */
 
 struct tls_pages_view tls_pages;
 
@@ -28,7 +28,7 @@ _Noreturn void tls_pages_die(const char *what, const void *p)
 	abort();
 }
 
-/* ---- under the lock: everything down to the runs */
+/* ---- with the lock held: all functions up to the runs */
 
 static void init_lists(struct pages *all)
 {
@@ -40,7 +40,7 @@ static void init_lists(struct pages *all)
 			ring_init(&all->open[sort][i]);
 }
 
-/* After a holder's death neither the lists nor the region that it was changing are trusted. */
+/* Takes the lock. If its holder died, drops the lists and the region that the holder was changing. */
 static TLS_COLD void mend_pages(struct pages *all)
 {
 	struct region *r = atomic_load_explicit(&all->changing, memory_order_relaxed);
@@ -63,8 +63,8 @@ void tls_pages_leave(void)
 }
 
 /*
- * From here to tls_pages_leave() the runs of R may be half changed. The fence is for the compiler: a process
- * dies between two instructions.
+ * From here to tls_pages_leave() the runs of R may be half changed. The fence keeps the compiler from reordering: a process
+ * may die between any two instructions.
  */
 static void begin_change(struct region *r)
 {
@@ -72,7 +72,7 @@ static void begin_change(struct region *r)
 	atomic_signal_fence(memory_order_seq_cst);
 }
 
-/* Tells the map that the pages from AT on are of this kind. */
+/* Enters this kind in the map for the pages from AT on. */
 static void map_pages(struct region *r, unsigned at, unsigned pages, uint8_t kind)
 {
 	struct page *page = &tls_pages.shared->map[page_of(page_at(r, at))];
@@ -109,7 +109,7 @@ static unsigned longest_free_run(const struct region *r)
 	return longest;
 }
 
-/* Puts R where its longest free run belongs. Among equals, whichever was full last is used first. */
+/* Puts R in the list for its longest free run, in front of the others, so that the one that was full last is used first. */
 static void list_region(struct region *r)
 {
 	struct pages *all = tls_pages.shared;
@@ -130,7 +130,7 @@ static void list_region(struct region *r)
 	all->empty_regions += is_empty;
 }
 
-/* A run, of which only the ends need to know where it begins. */
+/* Makes a free run; only its ends need to lead to its beginning. */
 static void set_run(struct region *r, unsigned at, unsigned pages, uint8_t kind)
 {
 	r->first[at] = r->first[at + pages - 1] = (uint8_t)at;
@@ -138,7 +138,7 @@ static void set_run(struct region *r, unsigned at, unsigned pages, uint8_t kind)
 	r->spans[at].kind = kind;
 }
 
-/* A span, to which each of its pages leads. */
+/* Makes a span; each of its pages leads to it. */
 static void set_span(struct region *r, unsigned at, unsigned pages, uint8_t kind)
 {
 	set_run(r, at, pages, kind);
@@ -146,7 +146,7 @@ static void set_span(struct region *r, unsigned at, unsigned pages, uint8_t kind
 	map_pages(r, at, pages, kind);
 }
 
-/* Once half of what was in use is not any more, a trim is worth its time. */
+/* A trim is worthwhile once the number of pages in use has halved. */
 static void count_used(long pages)
 {
 	struct pages *all = tls_pages.shared;
@@ -160,7 +160,7 @@ static void count_used(long pages)
 	atomic_store_explicit(&all->shrunk, true, memory_order_relaxed);
 }
 
-/* Makes the first PAGES of the free run that S begins a span of KIND. */
+/* Turns the first PAGES of the free run at S into a span of KIND. */
 static void cut(struct region *r, struct span *s, unsigned pages, uint8_t kind, uint16_t owner)
 {
 	unsigned at = (unsigned)(s - r->spans), have = s->pages;
@@ -177,7 +177,7 @@ static void cut(struct region *r, struct span *s, unsigned pages, uint8_t kind, 
 	list_region(r);
 }
 
-/* The first free run of R with so many PAGES, NULL: none. */
+/* The first free run of R with at least PAGES, NULL: none. */
 static struct span *find_run(struct region *r, unsigned pages)
 {
 	for (unsigned i = 0; i < r->pages; i += r->spans[i].pages)
@@ -186,9 +186,7 @@ static struct span *find_run(struct region *r, unsigned pages)
 	return NULL;
 }
 
-/*
- * In the first list only some regions have a run that is long enough; a few tries, so that many cost no time.
- */
+/* In the first list only some regions have a run that is long enough: it gives up after a few tries to save time. */
 static struct region *find_open(unsigned pages, unsigned sort, struct span **run)
 {
 	unsigned first = run_list(pages);
@@ -207,7 +205,7 @@ static struct region *find_open(unsigned pages, unsigned sort, struct span **run
 	return NULL;
 }
 
-/* An empty one is of the sort that it is used for next. */
+/* An empty region takes the sort of its next use. */
 static struct region *find_empty(unsigned pages, unsigned sort, struct span **run)
 {
 	struct link *ring = &tls_pages.shared->empty;
@@ -236,7 +234,7 @@ static struct region *find_region(unsigned pages, unsigned sort, struct span **r
 	return r != NULL ? r : find_empty(pages, sort % SORTS, run);
 }
 
-/* R leaves the heap. Its memory is the caller's. */
+/* Removes R from the heap; the caller then owns its memory. */
 static void remove_region(struct region *r)
 {
 	struct pages *all = tls_pages.shared;
@@ -248,9 +246,7 @@ static void remove_region(struct region *r)
 	atomic_fetch_sub_explicit(&all->held, r->bytes, memory_order_relaxed);
 }
 
-/*
- * R has become empty. Returns R when there are more of them than needed, and it has left the heap, else NULL.
- */
+/* Lists R, which has become empty. If there are enough of those, removes it from the heap and returns it; else NULL. */
 static struct region *retire(struct region *r)
 {
 	struct pages *all = tls_pages.shared;
@@ -261,7 +257,7 @@ static struct region *retire(struct region *r)
 	return r;
 }
 
-/* Joins the free run at AT with its neighbours, which ends R's change. */
+/* Merges the free run at AT with its neighbours; R is then consistent again. */
 static struct region *join(struct region *r, unsigned at)
 {
 	unsigned pages = r->spans[at].pages, next = at + pages;
@@ -277,7 +273,7 @@ static struct region *join(struct region *r, unsigned at)
 	return pages == r->pages ? retire(r) : NULL;
 }
 
-/* An empty region, which has left the heap. NULL: there is none. */
+/* Removes an empty region from the heap and returns it. NULL: there is none. */
 static struct region *remove_empty(void)
 {
 	struct link *ring = &tls_pages.shared->empty;
@@ -330,7 +326,7 @@ void tls_pages_return(struct region *r)
 		tls_pages.source->give(r->taken);
 }
 
-/* The first multiple of UNIT from ORIGIN on that is not below P. */
+/* The lowest address not below P that is a multiple of UNIT away from ORIGIN. */
 static void *align(const void *p, uintptr_t origin, size_t unit)
 {
 	return (void *)(((uintptr_t)p - origin + unit - 1) / unit * unit + origin);
@@ -342,7 +338,7 @@ void *tls_pages_fixed(size_t size, void **taken)
 	return *taken != NULL ? memset(align(*taken, 0, CACHE_LINE), 0, size) : NULL;
 }
 
-/* A region of PAGES, or for a block of HUGE bytes, not in the heap yet. NULL: the source has no memory. */
+/* A region of PAGES, or for a block of HUGE bytes, that is not in the heap yet. NULL: the source has no memory. */
 static struct region *take_region(unsigned pages, size_t huge)
 {
 	size_t bytes = REGION_HEAD + pages * PAGE + huge + PAGE - 1;
@@ -433,7 +429,7 @@ void tls_pages_trim(void)
 
 /* ---- the start */
 
-/* How far the source's range goes from P, upwards (SIGN 1) or downwards (-1). */
+/* The size of the source's range from P upwards (SIGN 1) or downwards (-1). */
 static size_t reach(const void *p, int sign)
 {
 	bool (*contains)(const void *) = tls_pages.source->contains;

@@ -10,13 +10,12 @@
 #include <stddef.h>
 
 /*
- * Where shared memory comes from: one range, at the same address in all processes. All functions may be
- * called in any process.
- *   take       a block of SIZE bytes aligned for any type, NULL when there is none
- *   give       takes a block back
+ * The origin of shared memory: one range, at the same address in all processes. All functions may be called in any process.
+ *   take       allocates a block of SIZE bytes aligned for any type, NULL when memory is short
+ *   give       frees a block
  *   contains   whether P points into the range
- *   available  bytes left
- *   complain   tells the operator TEXT, a line, before the process is ended
+ *   available  bytes that are free
+ *   complain   logs TEXT, a line, for the operator before the process is ended
  */
 struct tls_mem_source {
 	void *(*take)(size_t size);
