@@ -33,7 +33,7 @@ class Load:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     @staticmethod
-    def finish(process, timeout=300):
+    def finish(process, timeout=700):
         """Waits for a started one and returns its counts."""
         try:
             out, err = process.communicate(timeout=timeout)
@@ -55,7 +55,7 @@ class Load:
         return wait_for(lambda: self.interim(process)["standing"] == count, timeout, f"{count} standing connections", 0.1)
 
     def __call__(self, port, **options):
-        options.setdefault("time_limit", 240)
+        options.setdefault("time_limit", 600)  # far more than a machine needs that has a few other things to do
         return self.finish(self.start(port, **options))
 
     def clean(self, port, **options):
