@@ -52,8 +52,8 @@ int mod_register(char *path, int *dlflags, void *p1, void *p2);
 static struct tls_settings given;  /* module parameters of the default domains */
 static struct tls_options options; /* module parameters of the module as a whole */
 static param_export_t params[PARAMS_MAX];
-static char
-	*choice_text[PARAMS_MAX]; /* words of parameters that are kept as numbers, by their place in PARAMS */
+static char *choice_text
+	[PARAMS_MAX]; /* texts of the parameters that are stored as numbers, by their place in PARAMS */
 
 /* ---- module parameters: made from the table of settings */
 
@@ -107,7 +107,7 @@ static int make_params(void)
 	return 0;
 }
 
-/* Turns the words into numbers. Problems go to R. */
+/* Parses those texts. Problems go to R. */
 static void read_choices(struct tls_report *r)
 {
 	for (int i = 0; params[i].name != NULL; i++) {
@@ -120,7 +120,7 @@ static void read_choices(struct tls_report *r)
 	}
 }
 
-/* With a file of domains, what the parameters say of the default ones counts for nothing. */
+/* With config set, the parameters of the default domains have no effect. */
 static void note_beside_config(struct tls_report *r)
 {
 	char value[2];
@@ -173,7 +173,7 @@ static int read_params(void)
 
 /* ---- life cycle */
 
-/* From the lowest up; also for the host's -c. Each has logged why when it returns -1. */
+/* Starts everything in its order; also for the host's -c. Each part has logged why when it fails. */
 static int start_rooms(void)
 {
 	if (read_params() != 0 || tls_runtime_start(&given, &options) != 0 ||
@@ -189,7 +189,7 @@ static int start_rooms(void)
 	return tls_reload_start(&given);
 }
 
-/* What a flood has left free goes back to the host. In the timer process. */
+/* Timer process: gives memory that a flood has left free back to the host. */
 static void trim_memory(unsigned int ticks, void *unused)
 {
 	(void)ticks;
@@ -215,7 +215,7 @@ static int on_start(void)
 	return 0;
 }
 
-/* In the main process: the one that watches the files. */
+/* Main process: starts the process that watches the files. */
 static int start_watcher(void)
 {
 	if (tls_disable || options.reload_on_change <= 0)

@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * They run in whichever process the host's transport lives in. The names of the fields are those of the
- * module that distributions package; what it does not have stands behind.
+ * They run in whichever process the host's transport lives in. The first fields have the names that
+ * the packaged module gives them; fields that it does not have follow.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,19 +34,21 @@
 #include "connection/answer.h"
 #include "connection/queue.h"
 
-/* A longer text of a fault is cut by the host's JSON-RPC, and lost by kamcmd. */
+/* The host's JSON-RPC cuts longer texts of a fault, and kamcmd loses them. */
 #define FAULT_SIZE 126
 
 #define SERVER_NAME_SIZE 256 /* RFC 6066 and RFC 1035 */
 #define DAY              86400
 
-/* An answer under way: where it goes, the struct that is being filled, and what the caller wants to see. */
+/*
+ * An answer in the making: where it goes, the struct that is being filled, and what the caller wants to see.
+ */
 struct answer {
 	rpc_t *rpc;
 	void *ctx;
 	void *fields;
 	const char *filter; /* NULL: everything */
-	bool full;          /* the transport takes no more */
+	bool full;          /* the transport accepts no more */
 	bool short_of_memory;
 };
 
@@ -82,8 +84,7 @@ static void end_answer(const struct answer *a)
 	if (a->short_of_memory)
 		no_memory(a->rpc, a->ctx);
 	else if (a->full)
-		a->rpc->fault(a->ctx, 500,
-		              "Too much for one answer here; give a text, and only what contains it is listed");
+		a->rpc->fault(a->ctx, 500, "Too much for one answer; give a text to list only what contains it");
 }
 
 static bool wanted(const struct answer *a, const char *text)
@@ -93,7 +94,7 @@ static bool wanted(const struct answer *a, const char *text)
 
 /* ---- tls.reload, tls.check */
 
-/* "/etc/x/tls.cfg:3: ..." from its last folder on. */
+/* "/etc/x/tls.cfg:3: ..." without the folders. */
 static const char *without_folders(const char *text)
 {
 	const char *end = text[0] == '/' ? strstr(text, ": ") : NULL, *name = text;
@@ -113,7 +114,7 @@ static void fault_with(rpc_t *rpc, void *ctx, const struct tls_report *r)
 
 	while (p != NULL && p->severity != TLS_ERROR)
 		p = p->next;
-	text = p != NULL ? p->text : "no reason was given";
+	text = p != NULL ? p->text : "no reason given";
 	if (strlen(text) > room)
 		text = without_folders(text);
 	if (strlen(text) <= room) {
@@ -188,7 +189,10 @@ static int note_id(struct tls_connection *t, void *arg)
 	return 0;
 }
 
-/* The ids of all connections; those that come meanwhile may be missing. Returns 0, -1 without memory. */
+/*
+ * The ids of all connections; connections that are opened meanwhile may be missing. Returns 0, -1 without
+ * memory.
+ */
 static int collect_ids(struct ids *ids)
 {
 	ids->count = ids->room = 0;
@@ -269,7 +273,7 @@ static struct server_name server_name(const struct tls_connection *t, const char
 	return out;
 }
 
-/* What the module packaged for newer hosts tells first. */
+/* Fields that the module packaged for newer hosts puts first. */
 static void add_since_6(struct answer *a, const struct tls_connection *t)
 {
 	time_t opened = time(NULL) - (time_t)TICKS_TO_S(get_ticks_raw() - t->started);
@@ -285,7 +289,7 @@ static void add_since_6(struct answer *a, const struct tls_connection *t)
 	PUT(a, "ss", "sni", server_name(t, "N/A").text, "timestamp", text);
 }
 
-/* The host's side of T. */
+/* What the host knows of T. */
 static void add_transport(struct answer *a, const struct tls_connection *t)
 {
 	const struct tcp_connection *c = t->tcp;
@@ -588,7 +592,7 @@ const struct tls_gauge tls_rpc_gauges[] = {
 	{"shared_blocks", "blocks of it", shared_blocks},
 	{"shared_held", "shared memory taken from the host for them, with room for more", shared_held},
 	{"shared_available", "shared memory that the host has left", shared_available},
-	{"shared_refused", "requests for shared memory that found none", shared_refused},
+	{"shared_refused", "requests for shared memory that were refused", shared_refused},
 	{NULL, NULL, NULL},
 };
 
@@ -634,8 +638,8 @@ static void rpc_kill(rpc_t *rpc, void *ctx)
 {
 	int id;
 
-	if (rpc->scan(ctx, "d", &id) < 1 || id == 0) { /* 0 is what some transports make of no number */
-		rpc->fault(ctx, 400, "Which one? Give the id that tls.list shows");
+	if (rpc->scan(ctx, "d", &id) < 1 || id == 0) { /* some transports turn a missing number into 0 */
+		rpc->fault(ctx, 400, "Connection id required (see tls.list)");
 		return;
 	}
 	if (tls_list_kill(id) != 0)
@@ -670,6 +674,6 @@ int tls_rpc_start(void)
 {
 	if (rpc_register_array(commands) == 0)
 		return 0;
-	LM_ERR("the RPC commands tls.* exist already: is another TLS module loaded?\n");
+	LM_ERR("the RPC commands tls.* exist already; is another TLS module loaded?\n");
 	return -1;
 }

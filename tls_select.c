@@ -21,14 +21,14 @@
 #include "connection/list.h"
 #include "connection/item.h"
 
-#define RESULTS    16 /* answers that stay good at the same time */
+#define RESULTS    16 /* answers that stay valid at the same time */
 #define PATH_WORDS 4
 #define VARIABLES  160
 #define NAME_SIZE  48
 
 /* ---- asking */
 
-/* An empty answer, good until RESULTS - 1 more are begun in this process. */
+/* An empty answer, valid until RESULTS - 1 more are begun in this process. */
 static struct tls_answer *new_answer(void)
 {
 	static struct tls_answer results[RESULTS];
@@ -70,7 +70,7 @@ static bool ask(const struct sip_msg *msg, int code, int index, str *out)
 
 /* ---- selects */
 
-/* S as a script has it, as far as it fits OUT. */
+/* S as it is written in a script, as far as it fits OUT. */
 static const char *spell(const select_t *s, char *out, size_t size)
 {
 	size_t used = (size_t)snprintf(out, size, "@tls");
@@ -86,7 +86,7 @@ static const char *spell(const select_t *s, char *out, size_t size)
 }
 
 /*
- * Finds out, when the script is read, what S asks for, and leaves it in the first two parameters. Returns 0
+ * When the script is read: finds out what S asks for, and puts that into the first two parameters. Returns 0
  * or -1 (logged).
  */
 static int resolve(select_t *s)
@@ -114,10 +114,7 @@ static int resolve(select_t *s)
 	return 0;
 }
 
-/*
- * Without a result to fill: the script is being read. Returns 0, 1 when there is no such information, -1 on
- * an error.
- */
+/* RES is NULL when the script is read. Returns 0, 1 when there is no such information, -1 on an error. */
 static int run(str *res, select_t *s, struct sip_msg *msg)
 {
 	if (res == NULL)
@@ -147,7 +144,7 @@ static int get_variable(struct sip_msg *msg, pv_param_t *param, pv_value_t *res)
 	                        number >= INT_MIN && number <= INT_MAX ? (int)number : 0);
 }
 
-/* [N], but neither [*] nor [+]: they would look like an answer. */
+/* [N], but not [*] or [+]: their results would look like an answer. */
 static int parse_index(pv_spec_t *sp, str *in)
 {
 	if (in->len == 1 && (*in->s == '*' || *in->s == '+')) {
@@ -157,7 +154,7 @@ static int parse_index(pv_spec_t *sp, str *in)
 	return pv_parse_index(sp, in);
 }
 
-/* [KIND], by the words that the select takes. */
+/* [KIND], in the words that the select uses. */
 static int parse_kind(pv_spec_t *sp, str *in)
 {
 	str words[] = {str_init("peer"), str_init("count"), *in};

@@ -1,5 +1,5 @@
 /*
- * tls_server.c - one connection: the host's hooks, the handshake, reading, writing, and what waits
+ * tls_server.c - one connection: open, handshake, read, encode, close, clean
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
@@ -11,8 +11,8 @@
  *   close   tcp_main, no lock held
  *   clean   whichever process lets go last; nobody else can reach the connection any more
  *
- * The connection's SSL is made with the first byte that comes or goes, so one that stays silent costs little
- * and uses the configuration that is current when it speaks.
+ * The library's state of a connection is made with the first byte in either direction. So a silent connection costs
+ * little, and it uses the configuration that is current when it speaks.
  */
 #include <stdatomic.h>
 #include <stdio.h>
@@ -46,20 +46,20 @@
 #include "connection/reuse.h"
 
 #define EMPTY_COST \
-	256 /* bytes of a turn that a record without data counts as: it costs as much as a message */
+	256 /* a record without data takes as many bytes of a turn: it costs as much as a message */
 
 static atomic_bool *ending; /* in shared memory: the server stops, and nothing is freed any more */
 
-/* As they are now. */
+/* The settings as they are now. */
 static const struct tls_options *options(void)
 {
 	return tls_runtime_options();
 }
 
-/* ---- what waits for the handshake */
+/* ---- the queue for the handshake */
 
-/* Lets cleartext wait. Returns 0, -1 when too much waits already or memory is short (logged). */
-static int let_wait(struct tls_connection *t, const char *bytes, unsigned size)
+/* Queues cleartext. Returns 0, -1 when too much is queued already or memory is short (logged). */
+static int enqueue(struct tls_connection *t, const char *bytes, unsigned size)
 {
 	char reason[TLS_FAILURE_REASON_SIZE];
 
@@ -148,7 +148,7 @@ void tls_server_clean(struct tcp_connection *c)
 	tls_domain_close(&t->use, t->ssl);
 	tls_generation_unpin(t->generation);
 	tls_queue_clear(&t->queue);
-	tls_chunk_free(t->input);
+	tls_queue_free_chunk(t->input);
 	tls_shared_free(t->server_name);
 	tls_shared_free(t->server_id);
 	tls_shared_free(t);
@@ -170,7 +170,7 @@ static int set_outgoing_name(struct tls_connection *t)
 	return tls_ssl_set_name(t->ssl, host.text);
 }
 
-/* Makes T's SSL. Returns 0, -1 without memory (logged). */
+/* Makes the library's state of T. Returns 0, -1 without memory (logged). */
 static int begin(struct tcp_connection *c, struct tls_connection *t)
 {
 	int result = -1;
@@ -192,8 +192,8 @@ static int begin(struct tcp_connection *c, struct tls_connection *t)
 }
 
 /*
- * Before TLS 1.3 an RSA key may also be used in the server's second flight, perhaps in another process than
- * the first, where the certificate callback set the key. Returns 0, -1 without memory (logged).
+ * Makes this process use its own keys for the next step of a handshake. Returns 0, -1 without memory
+ * (logged).
  */
 static int refresh_keys(const struct tls_connection *t)
 {
@@ -204,9 +204,9 @@ static int refresh_keys(const struct tls_connection *t)
 }
 
 /*
- * Whether T is established and in the middle of another handshake, or of a message that belongs to one, and
- * what we send waits for its end. A client of TLS 1.3 has no reason to stop in the middle of such a message: for
- * it nothing waits, or any stranger could fill what may wait for all (ct_wq_max).
+ * Whether T is established and in another handshake, so that what we send is queued until its end. A client
+ * of TLS 1.3 has no reason to stop in the middle of such a message, so nothing is queued for it: else any
+ * client could fill the queue that all share (ct_wq_max).
  */
 static bool in_handshake_again(const struct tls_connection *t)
 {
@@ -214,7 +214,7 @@ static bool in_handshake_again(const struct tls_connection *t)
 	       (t->role == TLS_CLIENT || !tls_ssl_is_1_3(t->ssl));
 }
 
-/* How far the handshake has come, for those who look closely (tls_debug). */
+/* Logs how far the handshake has come (tls_debug). */
 static void log_step(const struct tls_connection *t)
 {
 	struct tls_failure_peer peer;
@@ -251,7 +251,7 @@ static void established(struct tcp_connection *c, struct tls_connection *t)
 	    tls_failure_domain(t), f.version, f.cipher, f.resumed ? ", resumed" : "");
 }
 
-/* Encrypts what waited for the handshake. Returns 0, -1 on an error (logged). */
+/* Encrypts what was queued. Returns 0, -1 on an error (logged). */
 static int flush_queue(struct tls_connection *t)
 {
 	for (struct tls_chunk *chunk = t->queue.first; chunk != NULL; chunk = chunk->next) {
@@ -273,7 +273,7 @@ static int flush_queue(struct tls_connection *t)
  * Goes on with the handshake as far as the input allows. Returns 0, or -1 when it has failed (logged, T is
  * closed).
  */
-static int shake(struct tcp_connection *c, struct tls_connection *t)
+static int continue_handshake(struct tcp_connection *c, struct tls_connection *t)
 {
 	if (refresh_keys(t) != 0)
 		return -1;
@@ -293,17 +293,17 @@ static int shake(struct tcp_connection *c, struct tls_connection *t)
  * Begins the handshake or goes on with it, when there is memory for that. Returns 0, -1 when it has failed
  * (logged).
  */
-static int go_on(struct tcp_connection *c, struct tls_connection *t)
+static int handshake(struct tcp_connection *c, struct tls_connection *t)
 {
 	if (tls_pressure_is_low_to_go_on(c) || (t->ssl == NULL && begin(c, t) != 0))
 		return -1;
-	return shake(c, t);
+	return continue_handshake(c, t);
 }
 
 /* ---- read */
 
 /*
- * The peer has reset the connection, or the network has. The host logs that, but not what it means for a
+ * The peer or the network has reset the connection. The host logs that, but not what it means for a
  * handshake.
  */
 static void note_break(struct tls_connection *t)
@@ -319,7 +319,7 @@ static void note_break(struct tls_connection *t)
 }
 
 /*
- * Fills the process's input with what T could not take before and what this turn may take from the socket.
+ * Fills the process's input with what T did not take before and what this turn may take from the socket.
  * Returns 0, -1 on a read error.
  */
 static int fetch_input(struct tcp_connection *c, struct tls_connection *t, struct tls_io *io,
@@ -347,17 +347,18 @@ static int fetch_input(struct tcp_connection *c, struct tls_connection *t, struc
 	return 0;
 }
 
-/* Keeps for the next call what OpenSSL has not taken. Returns 0, -1 without memory (logged). */
+/* Keeps for the next call what the TLS library has not taken. Returns 0, -1 without memory (logged). */
 static int keep_input(struct tls_connection *t, const struct tls_io *io)
 {
 	size_t left = io->in_size - io->in_taken;
 	struct tls_chunk *chunk = NULL;
 
-	if (left > 0 && (chunk = tls_chunk_new(io->in + io->in_taken, (unsigned)left, (unsigned)left)) == NULL) {
+	if (left > 0 &&
+	    (chunk = tls_queue_new_chunk(io->in + io->in_taken, (unsigned)left, (unsigned)left)) == NULL) {
 		tls_failure_log(t, TLS_STAT_FAILED_MEMORY, "reading", "no shared memory");
 		return -1;
 	}
-	tls_chunk_free(t->input);
+	tls_queue_free_chunk(t->input);
 	t->input = chunk;
 	return 0;
 }
@@ -414,7 +415,7 @@ static int take_input(struct tcp_connection *c, struct tls_connection *t, const 
 
 	if (t->ssl == NULL && io->in_size == 0)
 		return 0;
-	if (t->phase < TLS_PHASE_ESTABLISHED && go_on(c, t) != 0)
+	if (t->phase < TLS_PHASE_ESTABLISHED && handshake(c, t) != 0)
 		return -1;
 	if (in_handshake_again(t) && refresh_keys(t) != 0)
 		return -1;
@@ -424,7 +425,7 @@ static int take_input(struct tcp_connection *c, struct tls_connection *t, const 
 	return got;
 }
 
-/* Sends what OpenSSL has put out. Returns 0, -1 when the host could not. write_lock held. */
+/* Sends what the TLS library has written. Returns 0, -1 when the host could not. write_lock held. */
 static int send_output(struct tcp_connection *c, struct tls_connection *t, const struct tls_io *io)
 {
 	snd_flags_t flags = c->send_flags;
@@ -440,8 +441,8 @@ static int send_output(struct tcp_connection *c, struct tls_connection *t, const
 }
 
 /*
- * Tells the host whether to call again at once, and of the end only when all that came before it is
- * delivered. Nothing that waits here is forgotten: either the host calls again, or the socket makes it.
+ * Tells the host whether to call again at once, and of the end only after everything before it is delivered.
+ * Nothing is left behind here: either the host calls again, or the socket makes it call.
  */
 static void set_read_flags(struct tcp_connection *c, struct tls_connection *t, bool full,
                            rd_conn_flags_t *flags)
@@ -463,8 +464,8 @@ static void set_read_flags(struct tcp_connection *c, struct tls_connection *t, b
 }
 
 /*
- * The peer has gone in the middle of its handshake, or instead of an answer to our last message of it: that is
- * worth a line, a port scan is not.
+ * The peer left in the middle of its handshake, or instead of answering our last message of it. That is worth
+ * a log line; a port scan is not.
  */
 static void note_early_end(const struct tcp_connection *c, struct tls_connection *t)
 {
@@ -479,16 +480,16 @@ static void note_early_end(const struct tcp_connection *c, struct tls_connection
 }
 
 /*
- * Whether T keeps a buffer for a record that is not complete: idle connections do not, so all together they
- * could take what there is.
+ * Whether T keeps a buffer for an incomplete record. Idle connections keep none; many such buffers could use
+ * up the memory.
  */
-static bool half_record(const struct tls_connection *t)
+static bool has_partial_record(const struct tls_connection *t)
 {
 	return t->phase == TLS_PHASE_ESTABLISHED && (t->input != NULL || tls_ssl_has_pending(t->ssl));
 }
 
-/* Sends our close_notify, when nothing waits to be sent before it. write_lock held. */
-static void say_goodbye(struct tcp_connection *c, struct tls_connection *t, int fd)
+/* Sends our close_notify, unless something else is still to be sent. write_lock held. */
+static void send_close_notify(struct tcp_connection *c, struct tls_connection *t, int fd)
 {
 	struct tls_io *io;
 
@@ -504,16 +505,15 @@ static void say_goodbye(struct tcp_connection *c, struct tls_connection *t, int 
 }
 
 /*
- * The peer has gone, everything that it sent is delivered, and nobody can be answered any more: what remains
- * is done here, by one of many workers that has the connection at hand, rather than by tcp_main, which closes
- * for all of them.
+ * The peer has closed, everything that it sent is delivered, and it can no longer be answered. The rest is
+ * done here, in one of many workers, rather than in tcp_main, which closes for all of them.
  */
 static void finish(struct tcp_connection *c, struct tls_connection *t)
 {
 	if (c->wbuf_q.first != NULL)
 		return;
 	if (t->peer_closed || options()->send_close_notify != 0)
-		say_goodbye(c, t, c->fd);
+		send_close_notify(c, t, c->fd);
 	t->phase = TLS_PHASE_CLOSED;
 	t->deadline_set = false;
 	tls_domain_close(&t->use, t->ssl);
@@ -547,7 +547,7 @@ static int read_locked(struct tcp_connection *c, struct tls_connection *t, struc
 	tls_deadline_watch_renegotiation(t, t->ssl != NULL && in_handshake_again(t));
 	if (send_output(c, t, io) != 0 || got < 0 || keep_input(t, io) != 0)
 		return -1;
-	if (half_record(t) && tls_pressure_is_low_to_go_on(c))
+	if (has_partial_record(t) && tls_pressure_is_low_to_go_on(c))
 		return -1;
 	t->host_bytes = (unsigned)(c->req.pos - c->req.buf);
 	note_early_end(c, t);
@@ -581,23 +581,21 @@ int tls_server_read(struct tcp_connection *c, rd_conn_flags_t *flags)
 
 /* ---- encode */
 
-/* Until the handshake is done: starts it when it is ours to start, and lets the cleartext wait. */
+/* Before the end of the handshake: starts it when that is ours to do, and queues the cleartext. */
 static int encode_early(struct tcp_connection *c, struct tls_connection *t, const char *bytes, unsigned size,
                         snd_flags_t *flags)
 {
-	if (t->ssl == NULL && t->role == TLS_CLIENT && go_on(c, t) != 0)
+	if (t->ssl == NULL && t->role == TLS_CLIENT && handshake(c, t) != 0)
 		return -1;
 	if ((flags->f & SND_F_CON_CLOSE) != 0) {
 		t->close_after_queue = true;
 		flags->f &= (unsigned short)~SND_F_CON_CLOSE;
 		c->send_flags.f &= (unsigned short)~SND_F_CON_CLOSE;
 	}
-	return let_wait(t, bytes, size);
+	return enqueue(t, bytes, size);
 }
 
-/*
- * Encrypts as much of SIZE bytes as goes into one output. Returns the bytes taken, -1 on an error (logged).
- */
+/* Encrypts as much of SIZE bytes as fits one output. Returns the bytes taken, -1 on an error (logged). */
 static int encode_records(struct tls_connection *t, const struct tls_io *io, const char *bytes, unsigned size)
 {
 	unsigned done = 0;
@@ -650,7 +648,8 @@ int tls_server_encode(struct tcp_connection *c, const char **pbuf, unsigned *ple
 	if ((unsigned)done < size) {
 		*rest_buf = bytes + done;
 		*rest_len = size - (unsigned)done;
-		send_flags->f &= (unsigned short)~SND_F_CON_CLOSE; /* to be closed behind the last part only */
+		send_flags->f &=
+			(unsigned short)~SND_F_CON_CLOSE; /* the connection is closed after the last part only */
 	}
 	return (int)*plen;
 }
@@ -661,12 +660,12 @@ void tls_server_close(struct tcp_connection *c, int fd)
 {
 	struct tls_connection *t = c->extra_data;
 
-	/* A busy lock is no reason to keep tcp_main waiting: the notice is a courtesy. */
+	/* Do not make tcp_main wait for a busy lock: the close_notify is a courtesy. */
 	if (t == NULL || lock_try(&c->write_lock) != 0)
 		return;
 	tls_deadline_log_close(c, t);
 	if (options()->send_close_notify != 0 || t->peer_closed)
-		say_goodbye(c, t, fd);
+		send_close_notify(c, t, fd);
 	lock_release(&c->write_lock);
 }
 

@@ -31,9 +31,9 @@ enum tls_phase {
 struct tls_connection {
 	struct tls_connection *next, *previous; /* all connections */
 	struct tls_connection *next_to_peer,
-		**link_to_peer;       /* those that we opened, and some others, in the table of connection/reuse.c */
-	unsigned short peer_port; /* by which they are found there */
-	struct tls_verdict_note *verdict; /* accepted: connection/verdict.c; NULL: nobody has asked */
+		**link_to_peer;               /* connections to one address: see connection/reuse.c */
+	unsigned short peer_port;         /* the port by which it is found there */
+	struct tls_verdict_note *verdict; /* accepted: see connection/verdict.c; NULL: no verdict yet */
 	struct tcp_connection *tcp;
 	int id; /* the host's */
 	enum tls_role role;
@@ -45,15 +45,15 @@ struct tls_connection {
 	unsigned started;  /* ticks */
 	unsigned deadline; /* ticks: of the handshake, then of a message begun */
 	bool deadline_set;
-	bool close_after_queue; /* the sender wants the connection closed behind data that still waits */
+	bool close_after_queue; /* the sender wants the connection closed after the data in the queue */
 	bool
 		peer_closed; /* its close_notify has come: RFC 8446 section 6.1 lets us go on sending, and asks for ours */
-	bool eof_after_input; /* the peer has closed, but not all that came before is delivered */
+	bool eof_after_input; /* the peer has closed, but not everything before that is delivered */
 	bool has_more;        /* its peer has sent more than its last turn took */
 	bool peer_confirmed;  /* the peer has accepted our part of the handshake: no later alert is about that */
-	bool renegotiating;   /* established, and in another handshake: the deadline is that one's */
+	bool renegotiating;   /* established and in another handshake, which the deadline is for */
 	struct tls_queue queue;        /* cleartext out */
-	long memory;                   /* shared bytes that belong to it */
+	long memory;                   /* bytes of shared memory that it uses */
 	unsigned host_bytes;           /* bytes in the host's buffer when the last read ended */
 	struct tls_chunk *input;       /* ciphertext in */
 	char *server_name, *server_id; /* outgoing: what the script chose; NULL: nothing */

@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * Whoever has these lines reads the traffic. So it is off unless two bits are set, it says so at each start,
- * and the file is only its owner's to read: the user's as whom the server runs, also when root starts it.
+ * These lines make the traffic readable. So the key log is off unless two bits are set, each start logs a warning, and
+ * only the user that the server runs as can read the file, also when root starts the server.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -36,7 +36,7 @@ enum {
 	KEYLOG_BITS = KEYLOG_ON | KEYLOG_ACTIVE | KEYLOG_TO_LOG | KEYLOG_TO_FILE | KEYLOG_TO_PEER | KEYLOG_FILTER,
 };
 
-/* What the filter lets through: what it takes to read a connection without early data. */
+/* Labels that pass the filter: enough to read a connection without early data. */
 static const char *const filtered_labels[] = {
 	"CLIENT_RANDOM",   "CLIENT_HANDSHAKE_TRAFFIC_SECRET", "SERVER_HANDSHAKE_TRAFFIC_SECRET",
 	"EXPORTER_SECRET", "CLIENT_TRAFFIC_SECRET_0",         "SERVER_TRAFFIC_SECRET_0",
@@ -44,7 +44,7 @@ static const char *const filtered_labels[] = {
 
 /* In shared memory. */
 struct shared {
-	atomic_bool complained; /* about the file, since it last went well */
+	atomic_bool complained; /* about the file, since it was last written */
 	int wrong;              /* what the child at the start has found */
 };
 
@@ -60,10 +60,10 @@ bool tls_keylog_enabled(void)
 	return (tls_runtime_options()->keylog_mode & both) == both;
 }
 
-/* What is wrong with a file that could be opened, in the place of an errno. */
+/* What is wrong with a file that was opened; negative, so that it is not an errno. */
 enum { NOT_A_FILE = -1, NOT_OURS = -2, OTHERS_MAY = -3, LINKED = -4 };
 
-/* Somebody else may have made it, to read what we write or to have us write where a link leads. */
+/* Another user may have made the file, to read what we write or to redirect it by a link. */
 static int judge(int fd)
 {
 	struct stat st;
@@ -80,8 +80,8 @@ static int judge(int fd)
 }
 
 /*
- * Opens the file for this process's user, and makes it when it is not there. O_NONBLOCK: a pipe that nobody reads must
- * not keep a worker. Returns 0 and *FD, or an errno or one of the above.
+ * Opens the file as this process's user, creating it if necessary. O_NONBLOCK: a pipe without a reader must
+ * not block a worker. Returns 0 and *FD, or an errno or one of the above.
  */
 static int open_file(int *fd)
 {
@@ -97,7 +97,7 @@ static int open_file(int *fd)
 	return wrong;
 }
 
-/* What open_file() has returned, in words. Returns OUT or a constant. */
+/* The result of open_file() in words. Returns OUT or a constant. */
 static const char *reason(int wrong, char *out, size_t size)
 {
 	char user_name[64];
@@ -106,35 +106,38 @@ static const char *reason(int wrong, char *out, size_t size)
 	switch (wrong) {
 	case NOT_A_FILE: return "not a regular file";
 	case OTHERS_MAY: return "others may read it; run chmod 600 on it";
-	case LINKED: return "it has a second name, a hard link; remove it";
+	case LINKED: return "it has a second name (a hard link); remove that";
 	case ELOOP: return "it is a symbolic link; name the file itself";
 	case NOT_OURS:
 		snprintf(out, size,
-		         "it must belong to user %s, as whom the server runs; run chown %s on it, or remove it",
+		         "it must belong to user %s, which the server runs as; run chown %s on it, or remove it",
 		         user_name, user_name);
 		return out;
 	case EACCES:
 		snprintf(
 			out, size,
-			"Permission denied (user %s); let that user write to it, or name a file in a folder of that user's",
+			"Permission denied (user %s); let that user write to it, or name a file in a folder of that user",
 			user_name);
 		return out;
 	default: snprintf(out, size, "%s (user %s)", strerror(wrong), user_name); return out;
 	}
 }
 
-/* Once until it goes well again, whichever process it happens to. */
+/* Logs the problem once until the file can be written again, for all processes. */
 static void complain(int wrong)
 {
 	char room[256];
 
 	if (atomic_exchange(&shared->complained, true))
 		return;
-	LM_ERR("keylog_file %s: %s; secrets are lost until that is put right\n",
+	LM_ERR("keylog_file %s: %s; no secrets are written until that is fixed\n",
 	       tls_runtime_options()->keylog_file, reason(wrong, room, sizeof(room)));
 }
 
-/* One write a line: O_APPEND keeps the lines of several processes whole. Returns 0, or what reason() explains. */
+/*
+ * One write per line: O_APPEND keeps the lines of several processes whole. Returns 0, or a result for
+ * reason().
+ */
 static int append(const char *line, size_t length)
 {
 	char *whole = malloc(length + 1);
@@ -188,7 +191,7 @@ void tls_keylog_line(const char *line)
 		sendto(peer_socket, line, length, MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&peer, peer_length);
 }
 
-/* As the user that will write; the result goes to shared memory. */
+/* Runs as the user that will write; the result goes to shared memory. */
 static int try_file(void *unused)
 {
 	int fd;
@@ -201,8 +204,8 @@ static int try_file(void *unused)
 }
 
 /*
- * Whether only root can put something else in the place of what is in the folder FD: it is root's, and others may
- * not write there, or not move what is not theirs (as in /tmp).
+ * Whether only root can replace what is in the folder FD: root owns it, and others may not write there or, as
+ * in /tmp, may not move the files of others.
  */
 static bool is_roots(int fd)
 {
@@ -213,8 +216,8 @@ static bool is_roots(int fd)
 }
 
 /*
- * Opens the folder of the key log, by a path without links on which nobody but root can lead root elsewhere; *NAME
- * is the file's in it, a part of PATH, which is cut into names. Returns -1 when PATH is no such one.
+ * Opens the folder of the key log by a path without links, in which only root can rename anything. *NAME is
+ * the file's name in it, a part of PATH, which is cut into names. Returns -1 when PATH is not like that.
  */
 static int open_folder(char *path, const char **name)
 {
@@ -240,7 +243,9 @@ static int open_folder(char *path, const char **name)
 	return -1;
 }
 
-/* As root, for a user who may not make files in FOLDER. Only a new file, so that no link leads elsewhere. */
+/*
+ * As root, for a user that may not create files in FOLDER. Only a new file, so that no link leads elsewhere.
+ */
 static int make_file(int folder, const char *name)
 {
 	int fd = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, S_IRUSR | S_IWUSR);
@@ -253,7 +258,7 @@ static int make_file(int folder, const char *name)
 	return result;
 }
 
-/* Makes the file for the user whom the server will be, where that user may not. */
+/* Creates the file for the user that the server will run as, where that user may not create it. */
 static void make_for_user(void)
 {
 	char path[PATH_MAX];
@@ -269,7 +274,7 @@ static void make_for_user(void)
 		return;
 	if (make_file(folder, name) == 0) {
 		tls_access_as_user(try_file, NULL);
-		if (shared->wrong != 0) /* the folder is closed to that user */
+		if (shared->wrong != 0) /* that user may not enter the folder */
 			unlinkat(folder, name, 0);
 	}
 	close(folder);
@@ -349,7 +354,7 @@ int tls_keylog_start(void)
 	const struct tls_options *o = tls_runtime_options();
 
 	if ((o->keylog_mode & ~KEYLOG_BITS) != 0) {
-		LM_ERR("keylog_mode %d: %d of it means nothing; give the sum of some of 1, 2, 4, 8, 16 and 1024\n",
+		LM_ERR("keylog_mode %d: %d of it means nothing; set it to a sum of 1, 2, 4, 8, 16 and 1024\n",
 		       o->keylog_mode, o->keylog_mode & ~KEYLOG_BITS);
 		return -1;
 	}

@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * Whoever has one IPv6 address has its whole /64, so that is what counts there.
+ * A host with one IPv6 address usually has the whole /64, so an IPv6 address counts with its /64.
  */
 #include <string.h>
 
@@ -17,20 +17,17 @@
 
 #define BUCKETS 1024
 
-/*
- * The handshakes of one address; there is one of these only while there are any. In shared memory, as all
- * here.
- */
+/* The handshakes in progress of one address. Exists only while there are any; in shared memory. */
 struct tls_limit {
 	struct tls_limit *next;
 	struct tls_address from;
 	int count;
 };
 
-/* `lock` guards all of it. */
+/* `lock` guards everything. */
 struct shared {
 	gen_lock_t lock;
-	uint64_t secret; /* so that nobody outside can choose addresses that meet in one bucket */
+	uint64_t secret; /* without it nobody can choose addresses that share a bucket */
 	struct tls_limit *buckets[BUCKETS];
 };
 
@@ -47,7 +44,7 @@ int tls_limit_start(void)
 	return -1;
 }
 
-/* What of FROM counts. */
+/* The part of FROM that is counted. */
 static struct tls_address part_of(const struct tls_address *from)
 {
 	struct tls_address part = {.family = from->family};
@@ -56,7 +53,7 @@ static struct tls_address part_of(const struct tls_address *from)
 	return part;
 }
 
-/* The place that points to FROM's crowd, or to the NULL where it belongs. The lock is held. */
+/* The place that points to the entry of FROM, or the NULL where it belongs. The lock is held. */
 static struct tls_limit **find(const struct tls_address *from)
 {
 	uint64_t h = tls_hash_bytes(shared->secret, from->ip, sizeof(from->ip));
@@ -70,7 +67,7 @@ static struct tls_limit **find(const struct tls_address *from)
 	return place;
 }
 
-/* As tls_limit_enter(), of a part of an address, with the lock held. */
+/* tls_limit_enter() for a part of an address. The lock is held. */
 static bool enter(const struct tls_address *from, int limit, struct tls_limit **out)
 {
 	struct tls_limit **place = find(from);

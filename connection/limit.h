@@ -23,7 +23,7 @@ int tls_limit_start(void);
  */
 bool tls_limit_enter(const struct tls_address *from, int limit, struct tls_limit **out);
 
-/* Takes that back. CROWD may be NULL. Any process. */
+/* Takes that back. LIMIT may be NULL. Any process. */
 void tls_limit_leave(struct tls_limit *limit);
 
 #endif

@@ -65,19 +65,19 @@ int tls_list_count(void)
 	return shared != NULL ? atomic_load(&shared->count) : 0;
 }
 
-/* Hands our reference to C to tcp_main together with the wish to close it. Returns 0 or -1. */
+/* Passes our reference to C to tcp_main with the request to close C. Returns 0 or -1. */
 static int ask_to_close(struct tcp_connection *c)
 {
 	long request[2] = {(long)c, CONN_EOF};
 
 	if (unix_tcp_sock >= 0 && send_all(unix_tcp_sock, request, sizeof(request)) > 0)
 		return 0;
-	c->state = S_CONN_BAD; /* the next that touches it closes it */
+	c->state = S_CONN_BAD; /* the next process that touches it closes it */
 	c->timeout = get_ticks_raw();
 	return -1;
 }
 
-/* The last reference goes through tcp_main, which alone may free. */
+/* The last reference goes to tcp_main, which alone may free a connection. */
 void tls_list_put(struct tcp_connection *c)
 {
 	if (!tcpconn_put(c))

@@ -14,7 +14,7 @@ struct tls_connection;
 /* Main process, before the forks. Returns 0 or -1 (logged). */
 int tls_list_start(void);
 
-/* T must stay until it is removed. Any process, nobody else removes it meanwhile. */
+/* T must exist until it is removed. Any process; nobody else removes T at the same time. */
 void tls_list_add(struct tls_connection *t);
 void tls_list_remove(struct tls_connection *t);
 
@@ -34,14 +34,14 @@ void tls_list_walk(int (*each)(struct tls_connection *t, void *arg), void *arg);
 int tls_list_kill(int id);
 
 /*
- * The TLS or WSS connection with the host's ID, its write_lock held, so that it neither changes nor goes;
+ * The TLS or WSS connection with the host's ID, its write_lock held, so that it does not change or go away;
  * NULL when there is none. tls_list_release() ends that.
  */
 struct tls_connection *tls_list_hold(int id);
 void tls_list_release(struct tls_connection *t);
 
 /*
- * Gives a reference to C back that the host's tcpconn_get() gave. Any process that has the host's socket to
+ * Gives back a reference to C that the host's tcpconn_get() gave. Any process that has the host's socket to
  * tcp_main.
  */
 void tls_list_put(struct tcp_connection *c);

@@ -29,7 +29,7 @@ unsigned long tls_queue_total(void)
 	return waiting != NULL ? atomic_load_explicit(waiting, memory_order_relaxed) : 0;
 }
 
-struct tls_chunk *tls_chunk_new(const void *bytes, unsigned size, unsigned room)
+struct tls_chunk *tls_queue_new_chunk(const void *bytes, unsigned size, unsigned room)
 {
 	struct tls_chunk *chunk = tls_shared_alloc(sizeof(*chunk) + room);
 
@@ -41,7 +41,7 @@ struct tls_chunk *tls_chunk_new(const void *bytes, unsigned size, unsigned room)
 	return chunk;
 }
 
-void tls_chunk_free(struct tls_chunk *chunk)
+void tls_queue_free_chunk(struct tls_chunk *chunk)
 {
 	if (chunk != NULL)
 		explicit_bzero(chunk->bytes, chunk->used);
@@ -55,7 +55,7 @@ static struct tls_chunk *chunk_for(struct tls_queue *q, unsigned size, unsigned 
 
 	if (chunk != NULL && chunk->room - chunk->used >= size)
 		return chunk;
-	chunk = tls_chunk_new("", 0, size > least ? size : least);
+	chunk = tls_queue_new_chunk("", 0, size > least ? size : least);
 	if (chunk == NULL)
 		return NULL;
 	*(q->last != NULL ? &q->last->next : &q->first) = chunk;
@@ -88,7 +88,7 @@ void tls_queue_clear(struct tls_queue *q)
 	while (q->first != NULL) {
 		struct tls_chunk *next = q->first->next;
 
-		tls_chunk_free(q->first);
+		tls_queue_free_chunk(q->first);
 		q->first = next;
 	}
 	atomic_fetch_sub_explicit(waiting, q->bytes, memory_order_relaxed);

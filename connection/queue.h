@@ -39,9 +39,9 @@ void tls_queue_clear(struct tls_queue *q);
 unsigned long tls_queue_total(void);
 
 /* A piece with room for ROOM bytes that holds SIZE of BYTES. The caller owns it. NULL without memory. */
-struct tls_chunk *tls_chunk_new(const void *bytes, unsigned size, unsigned room);
+struct tls_chunk *tls_queue_new_chunk(const void *bytes, unsigned size, unsigned room);
 
 /* Wipes and frees CHUNK, which may be NULL. */
-void tls_chunk_free(struct tls_chunk *chunk);
+void tls_queue_free_chunk(struct tls_chunk *chunk);
 
 #endif

@@ -400,7 +400,7 @@ static void begin_demand(const struct dest_info *dst, const struct tls_wish *w)
 		tls_compat_address(&g->local, g->local_port, &q.own);
 	else if (dst->send_sock != NULL)
 		tls_compat_address(&dst->send_sock->address, 0, &q.own);
-	tls_demand_begin(&message.demand, &q);
+	tls_verdict_begin_demand(&message.demand, &q);
 	if (w->fault != NULL)
 		message.demand.kind = TLS_DEMAND_IMPOSSIBLE;
 }
@@ -438,7 +438,7 @@ static void choose(struct dest_info *dst)
 	else if (dst->proto == PROTO_TLS && (message.demand.kind != TLS_DEMAND_NOTHING || may_differ()))
 		lead(dst, &wish);
 	message.looking = false;
-	tls_demand_end(&message.demand);
+	tls_verdict_end_demand(&message.demand);
 	message.chosen = true;
 	message.kept = false;
 }
@@ -467,7 +467,7 @@ static bool is_settled(const struct dest_info *dst, const str *data)
 		tls_outgoing_wish(&wish);
 		begin_demand(dst, &wish);
 		settled = reach_verdict(c);
-		tls_demand_end(&message.demand);
+		tls_verdict_end_demand(&message.demand);
 	}
 	if (c != NULL)
 		tls_list_put(c);

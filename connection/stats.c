@@ -3,9 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * The host keeps a row of counters for each process, and sums the rows when somebody asks: counting takes no
- * lock and shares no cache line. What is a state rather than a count (a gauge) is looked up when somebody
- * asks.
+ * The host keeps a row of counters for each process and sums the rows when it is asked: counting takes no lock and
+ * shares no cache line. A state (a gauge) is not counted but looked up then.
  */
 #include "core/counters.h"
 
@@ -32,15 +31,15 @@ static const struct {
 	[TLS_STAT_FAILED_CIPHER] = {"failed_cipher", "no cipher, group or signature algorithm in common"},
 	[TLS_STAT_FAILED_SERVER_NAME] = {"failed_server_name", "the client asked for a name that no domain has"},
 	[TLS_STAT_FAILED_NO_CERTIFICATE] = {"failed_no_certificate",
-                                        "the client sent no certificate though it must"},
+                                        "the client sent no certificate although it must"},
 	[TLS_STAT_FAILED_EXPIRED] = {"failed_certificate_expired", "the peer's certificate is not valid today"},
 	[TLS_STAT_FAILED_REVOKED] = {"failed_certificate_revoked", "the peer's certificate is revoked"},
 	[TLS_STAT_FAILED_UNKNOWN_ISSUER] = {"failed_certificate_unknown_issuer",
-                                        "the peer's certificate comes from nobody trusted"},
+                                        "no trust anchor for the peer's certificate"},
 	[TLS_STAT_FAILED_CERTIFICATE] = {"failed_certificate_other",
                                      "the peer's certificate was refused for another reason"},
 	[TLS_STAT_FAILED_OUR_CERTIFICATE] = {"failed_own_certificate",
-                                         "the peer refused our certificate, or misses it, by an alert"},
+                                         "the peer's alert refused our certificate or asked for one"},
 	[TLS_STAT_FAILED_ALERT] = {"failed_alert", "the peer ended the handshake by another alert"},
 	[TLS_STAT_FAILED_BAD_DATA] = {"failed_bad_data", "what the peer sent is not TLS, or wrong"},
 	[TLS_STAT_FAILED_MEMORY] = {"failed_memory", "no memory to go on with a handshake"},
@@ -119,6 +118,6 @@ int tls_stats_start(const struct tls_gauge *gauges)
 		                          g->meaning, 0);
 	started = result >= 0;
 	if (!started)
-		LM_ERR("the host takes no statistics for the group " GROUP ": is another TLS module loaded?\n");
+		LM_ERR("the host refuses statistics of the group " GROUP "; is another TLS module loaded?\n");
 	return started ? 0 : -1;
 }

@@ -48,7 +48,7 @@ enum tls_stat {
 	TLS_STAT_FAILED_LAST = TLS_STAT_FAILED_INTERNAL,
 };
 
-/* A number that is looked up when somebody asks, in whatever process. */
+/* A number that is looked up when it is asked for, in whatever process that happens. */
 struct tls_gauge {
 	const char *name, *meaning;
 	long (*read)(void);
@@ -60,10 +60,13 @@ struct tls_gauge {
  */
 int tls_stats_start(const struct tls_gauge *gauges);
 
-/* Adds N to STAT. Any process, no lock; nothing before tls_stats_start(). */
+/* Adds N to STAT. Any process, no lock. Does nothing before tls_stats_start(). */
 void tls_stats_add(enum tls_stat stat, long n);
 
-/* Counts a handshake that is done, with TLS 1.MINOR (another number: not counted), in the process that did it. */
+/*
+ * Counts a finished handshake with TLS 1.MINOR (another number: no version is counted), in the process that
+ * finished it.
+ */
 void tls_stats_established(enum tls_role role, int minor, bool resumed);
 
 #endif

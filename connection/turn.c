@@ -20,7 +20,7 @@
 #include "crypto/crypto.h"
 #include "connection/connection.h"
 
-/* The socket has been read in this turn. The host keeps the flags for a turn and has no use for this bit. */
+/* The socket has been read in this turn. The host keeps its flags for a turn and does not use this bit. */
 #define TAKEN ((rd_conn_flags_t)(1 << 24))
 
 #define MORE_PART 4
@@ -32,7 +32,10 @@ unsigned tls_turn_size(const struct tcp_connection *c, const struct tls_connecti
 	return t->has_more ? (size + MORE_PART - 1) / MORE_PART : size;
 }
 
-/* Bytes of T that are here already: those that OpenSSL has not taken, and cleartext that the host has not. */
+/*
+ * Bytes of T that have been received and not delivered: ciphertext that the TLS library has not taken, and
+ * cleartext.
+ */
 static unsigned bytes_here(const struct tls_connection *t)
 {
 	return (t->input != NULL ? t->input->used : 0) + (t->ssl != NULL ? (unsigned)tls_ssl_pending(t->ssl) : 0);
@@ -48,7 +51,7 @@ unsigned tls_turn_take(const struct tcp_connection *c, const struct tls_connecti
 	return size - here;
 }
 
-/* Whether the socket of C has data, an end or an error to tell, for which the host comes back. */
+/* Whether poll() would report C: data, an end or an error, which makes the host come back. */
 static bool socket_tells(const struct tcp_connection *c)
 {
 	struct pollfd socket = {.fd = c->fd, .events = POLLIN};
@@ -56,7 +59,7 @@ static bool socket_tells(const struct tcp_connection *c)
 	return poll(&socket, 1, 0) > 0;
 }
 
-/* The host hears only once of what has come, and expects it to be read whole. */
+/* Whether the host hears of incoming data only once, and expects it to be read completely. */
 static bool told_once(void)
 {
 	return tcp_poll_method == POLL_EPOLL_ET || tcp_poll_method == POLL_SIGIO_RT;

@@ -30,17 +30,17 @@
 #include "tls_generation.h"
 #include "connection/connection.h"
 
-#define BAD_SECONDS 30 /* how long a refusal stands: the certificate's time may begin meanwhile */
+#define BAD_SECONDS 30 /* how long a refusal counts: the certificate may become valid meanwhile */
 
 /*
- * What was found out last for a connection. In shared memory, under the lock below: it is taken for some
- * instructions, behind the host's locks or none, and no other is taken behind it.
+ * The last verdict on a connection. In shared memory, under the lock below, which is held for some
+ * instructions, after the host's locks or none; no other lock is taken after it.
  */
 struct tls_verdict_note {
 	unsigned char key[TLS_DEMAND_KEY_SIZE];
 	bool good;
 	int64_t until;         /* seconds since 1970 */
-	struct tls_cert *leaf; /* that it is about, a reference; NULL: the peer has shown none */
+	struct tls_cert *leaf; /* it is about this certificate, a reference; NULL: the peer showed none */
 };
 
 static gen_lock_t *lock;
@@ -62,8 +62,8 @@ void tls_verdict_free(struct tls_verdict_note *note)
 /* ---- what a message demands */
 
 /*
- * Whether Q leads to D on purpose: the script has named its peer, or there is a section for that address. The
- * rest is for everybody, phones among them, which have no certificates.
+ * Whether Q leads to D on purpose: the script named its peer, or there is a section for that address. Other
+ * sections are for all peers, among them phones, which have no certificates.
  */
 static bool is_chosen(const struct tls_domain *d, const struct tls_domain_query *q)
 {
@@ -72,7 +72,7 @@ static bool is_chosen(const struct tls_domain *d, const struct tls_domain_query 
 	return d->kind == TLS_SECTION_ADDRESS && tls_domain_is_at(d, &q->address);
 }
 
-/* Who the peer must be by D's certificate rules: what D would ask for when it connects, else its address. */
+/* The name that the peer must have: what D would ask for when connecting, else the peer's address. */
 static void set_name(struct tls_demand *out, const struct tls_domain *d, const struct tls_domain_query *q)
 {
 	const char *name = q->server_name_length > 0 ? q->server_name : d->server_name;
@@ -85,7 +85,7 @@ static void set_name(struct tls_demand *out, const struct tls_domain *d, const s
 		out->kind = TLS_DEMAND_IMPOSSIBLE;
 }
 
-/* What OUT differs from other demands by, in all processes. Returns 0 or -1. */
+/* Sets what distinguishes OUT from other demands, in all processes. Returns 0 or -1. */
 static int set_key(struct tls_demand *out)
 {
 	int number = tls_generation_number(out->generation);
@@ -103,7 +103,7 @@ static bool is_refused(struct tls_generation *g, const struct tls_domain_query *
 	       !tls_domain_has_id(g, q->role, q->server_id);
 }
 
-void tls_demand_begin(struct tls_demand *out, const struct tls_domain_query *q)
+void tls_verdict_begin_demand(struct tls_demand *out, const struct tls_domain_query *q)
 {
 	const struct tls_domain *d;
 	bool named;
@@ -123,7 +123,7 @@ void tls_demand_begin(struct tls_demand *out, const struct tls_domain_query *q)
 		out->kind = TLS_DEMAND_IMPOSSIBLE;
 }
 
-void tls_demand_end(struct tls_demand *demand)
+void tls_verdict_end_demand(struct tls_demand *demand)
 {
 	tls_generation_unpin(demand->generation);
 	demand->generation = NULL;
@@ -181,7 +181,7 @@ static struct tls_peer peer_of(struct tls_connection *t)
 	return p;
 }
 
-/* Keeps NOTE with T, which owns it then, in the place of what was there before. */
+/* Gives NOTE to T, in the place of what was there before. */
 static void keep(struct tls_connection *t, struct tls_verdict_note *note)
 {
 	struct tls_verdict_note *before;
@@ -193,7 +193,7 @@ static void keep(struct tls_connection *t, struct tls_verdict_note *note)
 	tls_verdict_free(before);
 }
 
-/* Finds it out, in the shared scope. */
+/* Verifies and keeps the verdict. Shared scope. */
 static bool judge(struct tls_connection *t, const struct tls_demand *d)
 {
 	struct tls_verdict_note *note = tls_shared_alloc(sizeof(*note));

@@ -18,49 +18,49 @@ struct tls_generation;
 #define TLS_DEMAND_KEY_SIZE 32
 
 enum tls_demand_kind {
-	TLS_DEMAND_NOTHING,    /* every connection that its peer has opened will do */
-	TLS_DEMAND_PEER,       /* one whose peer the client section would take for the server */
+	TLS_DEMAND_NOTHING,    /* every connection that its peer has opened is suitable */
+	TLS_DEMAND_PEER,       /* one whose peer the client section would accept as the server */
 	TLS_DEMAND_IMPOSSIBLE, /* none */
 };
 
-/* What a message asks of a connection that its peer has opened. */
+/* What a message demands of a connection that its peer has opened. */
 struct tls_demand {
 	enum tls_demand_kind kind;
 	unsigned char key[TLS_DEMAND_KEY_SIZE];
-	/* until tls_demand_end(): */
+	/* until tls_verdict_end_demand(): */
 	struct tls_generation *generation; /* pinned */
 	const struct tls_domain *domain;
 	struct tls_hostname name; /* whom the certificate must name, where the section asks for that */
 };
 
-/* Any process; takes the lock of the generation. What Q points to must stay until tls_demand_end(). */
-void tls_demand_begin(struct tls_demand *out, const struct tls_domain_query *q);
+/* Any process; takes the lock of the generation. What Q points to must stay until tls_verdict_end_demand(). */
+void tls_verdict_begin_demand(struct tls_demand *out, const struct tls_domain_query *q);
 
-/* Lets the generation go. Kind and key stay good for tls_verdict_look() and tls_verdict_holds(). */
-void tls_demand_end(struct tls_demand *demand);
+/* Unpins the generation. Kind and key stay valid for tls_verdict_look() and tls_verdict_holds(). */
+void tls_verdict_end_demand(struct tls_demand *demand);
 
 enum tls_verdict { TLS_VERDICT_OPEN, TLS_VERDICT_GOOD, TLS_VERDICT_BAD };
 
-/* What a connection keeps of it. */
+/* What a connection keeps of a verdict. */
 struct tls_verdict_note;
 
 /* Main process, before the forks. Returns 0 or -1 (logged). */
 int tls_verdict_start(void);
 
 /*
- * What is known of T, which its peer has opened and which cannot go meanwhile: OPEN, it would have to be found
- * out. Any process, whatever locks of the host's it holds; compares some bytes.
+ * What is known of T, which its peer has opened and which cannot go away meanwhile; OPEN: nothing yet. Any
+ * process, with any of the host's locks; compares some bytes.
  */
 enum tls_verdict tls_verdict_look(const struct tls_connection *t, const struct tls_demand *d);
 
 /*
- * Whether D, which has not ended, lets T carry its message: finds it out where it is not known, which takes as
+ * Whether D, which has not ended, lets T carry its message. Finds it out when it is not known, which takes as
  * long as to verify a chain. Any process, with a reference to T's connection, and no lock. Without memory the
  * answer is no.
  */
 bool tls_verdict_reach(struct tls_connection *t, const struct tls_demand *d);
 
-/* Whether that is known to be so, and the peer's certificate still the same. T's write_lock held. */
+/* Whether that is known, and the peer's certificate is still the same. T's write_lock held. */
 bool tls_verdict_holds(const struct tls_connection *t, const struct tls_demand *d);
 
 /* NOTE may be NULL. Any process. */

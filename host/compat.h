@@ -43,7 +43,7 @@
 #define TLS_COMPAT_LIST_SNI (VERSIONVAL >= 6000000)
 #define TLS_COMPAT_LIST_DOM (VERSIONVAL >= 6001000)
 
-/* The host's main program has it, but no header. */
+/* The host's main program defines it, but no header declares it. */
 extern int config_check __attribute__((weak));
 
 /*
@@ -97,8 +97,8 @@ static inline void tls_compat_address(const struct ip_addr *ip, unsigned short p
 }
 
 /*
- * Nothing of a message has come yet. From 6.0 on the host times a message from the first read to its last
- * byte, and would count a handshake, and all the time until the first request.
+ * Tells the host that no message has begun. From 6.0 on the host times a message from the first read to its
+ * last byte, and would include the handshake and the idle time before the first request.
  */
 static inline void tls_compat_no_message(struct tcp_connection *c)
 {
@@ -127,7 +127,7 @@ static inline struct tcp_connection *tls_compat_find(struct ip_addr *ip, int por
 #endif
 }
 
-/* The host's table of connections has this lock, but no header. */
+/* The lock of the host's table of connections, which no header declares. */
 extern gen_lock_t *tcpconn_lock;
 
 /*
@@ -142,8 +142,8 @@ extern int tls_connection_match_domain;
 #endif
 
 /*
- * What the host shows of C, an outgoing connection: the name and the id that the script chose (NULL: none).
- * They stay the module's, which takes them back with two NULL before it frees them.
+ * Sets what the host shows of C, an outgoing connection: the name and the id that the script chose (NULL:
+ * none). The module keeps owning them, and passes NULL for both before it frees them.
  */
 static inline void tls_compat_show_choice(struct tcp_connection *c, char *name, char *id)
 {

@@ -126,7 +126,7 @@ static struct tls_demand demand_of(const char *id, const char *name, unsigned la
 		.server_name_length = name != NULL ? strlen(name) : 0};
 	struct tls_demand d;
 
-	tls_demand_begin(&d, &q);
+	tls_verdict_begin_demand(&d, &q);
 	return d;
 }
 
@@ -136,7 +136,7 @@ static bool is_good(struct tls_connection *t, const char *id, const char *name, 
 	struct tls_demand d = demand_of(id, name, last, port);
 	bool good = tls_verdict_reach(t, &d);
 
-	tls_demand_end(&d);
+	tls_verdict_end_demand(&d);
 	if (d.kind == TLS_DEMAND_PEER && t->phase == TLS_PHASE_ESTABLISHED)
 		assert_int_equal(tls_verdict_look(t, &d), good ? TLS_VERDICT_GOOD : TLS_VERDICT_BAD);
 	assert_int_equal(tls_verdict_holds(t, &d), good);
@@ -147,7 +147,7 @@ static enum tls_demand_kind kind_of(const char *id, const char *name, unsigned l
 {
 	struct tls_demand d = demand_of(id, name, last, port);
 
-	tls_demand_end(&d);
+	tls_verdict_end_demand(&d);
 	return d.kind;
 }
 
@@ -209,7 +209,7 @@ static void before_its_handshake_a_peer_is_nobody(void **state)
 	SSL_CTX_free(ctx);
 	ends_run_some(&e, 2);
 	assert_false(tls_verdict_reach(ends_tls(&e.server), &d));
-	tls_demand_end(&d);
+	tls_verdict_end_demand(&d);
 	assert_true(ends_shake(&e, NULL));
 	assert_true(is_good(ends_tls(&e.server), "port", NULL, 9, 5061));
 }
@@ -221,7 +221,7 @@ static void a_verdict_ends(void **state)
 
 	assert_true(is_good(t, "port", NULL, 9, 5061));
 	d = demand_of("port", NULL, 9, 5061);
-	tls_demand_end(&d);
+	tls_verdict_end_demand(&d);
 	passed = 80 * DAY;
 	assert_int_equal(tls_verdict_look(t, &d), TLS_VERDICT_GOOD);
 	passed = 91 * DAY;
@@ -241,7 +241,7 @@ static void a_reload_ends_a_verdict(void **state)
 	assert_true(tls_reload_run(&r) > 0);
 	tls_report_clear(&r);
 	d = demand_of("port", NULL, 9, 5061);
-	tls_demand_end(&d);
+	tls_verdict_end_demand(&d);
 	assert_int_equal(tls_verdict_look(t, &d), TLS_VERDICT_OPEN);
 	assert_true(is_good(t, "port", NULL, 9, 5061));
 	ends_close(&e);
@@ -256,7 +256,7 @@ static void another_certificate_ends_a_verdict(void **state)
 	char name[64];
 
 	assert_true(tls_verdict_reach(t, &d));
-	tls_demand_end(&d);
+	tls_verdict_end_demand(&d);
 	assert_true(tls_verdict_holds(t, &d));
 	assert_int_equal(SSL_use_certificate_file(e.client.ssl, bench_path("stranger.pem"), SSL_FILETYPE_PEM), 1);
 	assert_int_equal(SSL_use_PrivateKey_file(e.client.ssl, bench_path("stranger.key"), SSL_FILETYPE_PEM), 1);
@@ -282,7 +282,7 @@ static void without_memory_the_answer_is_no(void **state)
 			good = tls_verdict_reach(t, &d);
 			asked = fake_memory_asked();
 			fake_memory_fail_at(0, false);
-			tls_demand_end(&d);
+			tls_verdict_end_demand(&d);
 			assert_true(n > 1 || !good);
 			if (good)
 				assert_true(tls_verdict_holds(t, &d));
