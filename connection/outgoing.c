@@ -1,12 +1,10 @@
 /*
- * connection/outgoing.c - what the script says of an outgoing connection: its server name, its profile, whether it
- * may be
+ * connection/outgoing.c - what the script chooses for an outgoing connection, and whether it allows it
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * A script speaks in the process that sends, and only there: xavps and the id of tls_set_connect_server_id()
- * are private to it. So they are read when the connection is opened and kept with it; the process that
- * finishes the handshake finds them there.
+ * xavps and the id of tls_set_connect_server_id() are private to the process that sends. So they are read when the
+ * connection is opened and kept with it, where the process that finishes the handshake finds them.
  */
 #include <string.h>
 
@@ -26,22 +24,24 @@
 #include "settings/runtime.h"
 #include "settings/hostname.h"
 
-#define EVENT_NAME    "tls:connection-out"
-#define ID_SIZE       128
-#define NAME_MAX_SIZE 255 /* of a host name: RFC 1035 section 2.3.4, and what OpenSSL takes */
+#define EVENT_NAME "tls:connection-out"
+#define ID_SIZE    128
+#define NAME_MAX_SIZE \
+	255 /* of a host name: RFC 1035 section 2.3.4, and the limit of server_name in TLS libraries */
 
 const char TLS_OUTGOING_NO_MEMORY[] = "no shared memory; give the host more with -m";
 
 static int event_route = -1;
 static char connect_id[ID_SIZE]; /* this process's, "": none */
 static unsigned
-	local_number; /* the host's last message number, when a local request's route chose the id; 0: another did */
+	local_number; /* the host's last message number if the route of a local request chose the id, else 0 */
 static bool script_chooses; /* by tls_set_connect_server_id() */
 
 /*
- * Before the script runs for another message: an id that found no connection to open must not go to a
- * stranger's. Not after a run: a local request is sent when its event route is over. No callback tells of the
- * next local request, but the host gives it a number before its route runs: forget_old_id().
+ * Before the script runs for another message: an id for which no connection was opened must not apply to
+ * another message. It is not forgotten after a run, because a local request is sent after its event route. No
+ * callback tells of the next local request, but the host gives it a number before its route runs: see
+ * forget_old_id().
  */
 static int forget_connect_id(struct sip_msg *msg, unsigned flags, void *arg)
 {
@@ -67,7 +67,7 @@ int tls_outgoing_start(void)
 int tls_outgoing_set_id(const char *id, size_t length)
 {
 	if (memchr(id, '\0', length) != NULL) {
-		LM_ERR("the server id \"%s\" has a zero byte behind it; no profile is called so\n", id);
+		LM_ERR("the server id \"%s\" has a zero byte; set it to the server_id of a section\n", id);
 		return -1;
 	}
 	if (length >= sizeof(connect_id)) {
@@ -85,8 +85,8 @@ int tls_outgoing_set_id(const char *id, size_t length)
 }
 
 /*
- * An id of a local request is forgotten once the host has given a number to another message. To ask for the
- * last takes one.
+ * Forgets the id of a local request once the host has given a number to another message. Asking for the last
+ * number takes one.
  */
 static void forget_old_id(void)
 {
@@ -119,7 +119,8 @@ static str from_xavp(const char *name)
 }
 
 /*
- * What W has that no section and no server can be called, NULL: nothing. A script may have it from the network.
+ * What W has that cannot be the name of a section or a server, NULL: nothing. A script may have it from the
+ * network.
  */
 static const char *fault_of(const struct tls_wish *w)
 {
@@ -205,14 +206,14 @@ static struct sip_msg *event_message(const struct tcp_connection *c)
 	return msg;
 }
 
-/* Where the connection goes and what it leaves from: what the host's $sndto(), $sndfrom() and $snd() read. */
+/* Where the connection goes and where it comes from: what the host's $sndto(), $sndfrom() and $snd() read. */
 struct outgoing_info {
 	struct dest_info dst;
 	union sockaddr_union to;
 	onsend_info_t info;
 };
 
-/* The socket of ours that C leaves from; the host notes it only later where it connects before it looks. */
+/* Our socket that C is sent from; a host that connects before it looks for the socket notes it only later. */
 static struct socket_info *own_socket(const struct tcp_connection *c)
 {
 	if (c->rcv.bind_address != NULL)
@@ -273,7 +274,7 @@ bool tls_outgoing_allowed(struct tcp_connection *c)
 	if (event_route < 0 && (engine == NULL || callback.len == 0))
 		return true;
 	msg = event_message(c);
-	if (msg == NULL) { /* it may have a reason to forbid the connection, and it cannot be asked */
+	if (msg == NULL) { /* the script may have a reason to forbid the connection */
 		LM_ERR("no private memory to ask the script (" EVENT_NAME
 		       ") about a connection to %s port %u, so it is not made; give the host more with -M\n",
 		       ip_addr2a(&peer), c->rcv.src_port);

@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * Cleartext waits for the end of a handshake; ciphertext waits for room in the host's buffer. Both may be
- * picked up by another process. What concerns one connection is guarded by the host connection's write_lock.
+ * Cleartext waits for the end of a handshake; ciphertext waits for space in the host's buffer. Another process may take
+ * both. The host connection's write_lock guards what belongs to one connection.
  */
 #include <stdatomic.h>
 #include <string.h>
@@ -48,7 +48,7 @@ void tls_queue_free_chunk(struct tls_chunk *chunk)
 	tls_shared_free(chunk);
 }
 
-/* Room at Q's end for SIZE bytes, as one piece. NULL without memory. */
+/* A piece at the end of Q with room for SIZE bytes. NULL without memory. */
 static struct tls_chunk *chunk_for(struct tls_queue *q, unsigned size, unsigned least)
 {
 	struct tls_chunk *chunk = q->last;

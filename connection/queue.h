@@ -27,18 +27,20 @@ enum tls_queue_result { TLS_QUEUE_OK, TLS_QUEUE_FULL, TLS_QUEUE_NO_MEMORY };
 int tls_queue_start(void);
 
 /*
- * Appends SIZE bytes within con_ct_wq_max and ct_wq_max, all of them or none. The first message may be larger
- * than con_ct_wq_max: whoever opens a connection to send it has no other way.
+ * Appends SIZE bytes within con_ct_wq_max and ct_wq_max, all of them or none. The first message may exceed
+ * con_ct_wq_max: the process that opens a connection to send it has no other way.
  */
 enum tls_queue_result tls_queue_add(struct tls_queue *q, const char *bytes, unsigned size);
 
-/* Wipes and frees what waits. */
+/* Wipes and frees everything in Q. */
 void tls_queue_clear(struct tls_queue *q);
 
-/* Bytes that wait in all queues. */
+/* Bytes in all queues. */
 unsigned long tls_queue_total(void);
 
-/* A piece with room for ROOM bytes that holds SIZE of BYTES. The caller owns it. NULL without memory. */
+/*
+ * A piece for ROOM bytes that begins with the SIZE bytes at BYTES. The caller owns it. NULL without memory.
+ */
 struct tls_chunk *tls_queue_new_chunk(const void *bytes, unsigned size, unsigned room);
 
 /* Wipes and frees CHUNK, which may be NULL. */

@@ -40,14 +40,14 @@
 #include "connection/verdict.h"
 
 #define BUCKETS  1024
-#define HIDE_MAX 10000 /* connections to one address that one message may take out of sight */
-#define SEND_MAX 100   /* how often a message is sent that finds a new unsuitable connection each time */
+#define HIDE_MAX 10000 /* connections to one address that one message may hide */
+#define SEND_MAX 100   /* how often one message is sent again, each time to a new unsuitable connection */
 #define NOBODY   (-1)  /* the id of no connection */
-#define ASK_MAX  100   /* connections out of the host's sight that are looked at closely for one message */
+#define ASK_MAX  100   /* hidden connections that are verified for one message */
 
 /*
- * In shared memory. `lock` guards the table: the connections that we have opened, by their peers' addresses,
- * and those that their peers have opened and that are out of the host's sight.
+ * In shared memory. `lock` guards the table: the connections that we opened, by their peers' addresses, and
+ * those that their peers opened and that are hidden from the host.
  */
 struct shared {
 	gen_lock_t lock;
@@ -91,14 +91,14 @@ struct target {
 	union sockaddr_union from;
 };
 
-/* The message that this process is sending, from our choice on. */
+/* The message that this process is sending, from tls_verdict_begin_demand() on. */
 static struct {
 	struct target target;
 	struct tls_demand demand; /* what a connection must be that its peer has opened */
 	int protocol;             /* that the host has for it */
 	bool looking;             /* the choice is being made */
-	bool chosen;              /* and neither encrypted yet nor a connection opened for it */
-	bool kept;                /* it came to a connection that does not suit it */
+	bool chosen; /* it is made, and the message is neither encrypted yet nor is a connection opened for it */
+	bool kept;   /* the message reached an unsuitable connection and was kept back */
 } message;
 
 static bool watching;   /* the host tells of messages before they go out */
@@ -106,7 +106,7 @@ static bool can_resend; /* and after */
 
 /* ---- what the host asks, from 6.1 on */
 
-/* The same for T that its peer has opened, and a message that the host may not have told of. */
+/* The same for T, which its peer opened, and a message that the host may not have announced. */
 static bool accepted_will_do(const struct tls_connection *t, const struct tls_wish *w)
 {
 	if (!watching)
@@ -132,7 +132,7 @@ int tls_reuse_match(struct tcp_connection *c, struct ip_addr *ip, unsigned short
 	return t == NULL || (t->role == TLS_SERVER ? accepted_will_do(t, &wish) : suits(t, &wish));
 }
 
-/* One that we open is not the same as one that stands already and that its peer has opened: that did not do. */
+/* A connection that we open is not the same as one that its peer opened: that one was not suitable. */
 int tls_reuse_match_two(struct tcp_connection *a, struct tcp_connection *b)
 {
 	const struct tls_connection *one = a->extra_data, *two = b->extra_data;
@@ -160,7 +160,7 @@ static struct tls_connection **bucket_of(const struct ip_addr *ip, unsigned shor
 	return &shared->buckets[hash % BUCKETS];
 }
 
-/* Puts T in, as one that leads to IP and PORT. The lock is held. */
+/* Adds T to the table, as leading to IP and PORT. The lock is held. */
 static void link_in(struct tls_connection *t, const struct ip_addr *ip, unsigned short port)
 {
 	struct tls_connection **bucket = bucket_of(ip, port);
@@ -195,8 +195,8 @@ void tls_reuse_remove(struct tls_connection *t)
 }
 
 /*
- * T, which its peer has opened, goes out of the host's sight at PORT: messages that do not demand what it
- * lacks find it here. The port is the peer's own, or an alias; one of the two is enough.
+ * Hides T, which its peer opened, from the host at PORT; messages that it is suitable for find it here. The
+ * port is the peer's own or an alias; one of the two is enough.
  */
 static void add_hidden(struct tls_connection *t, unsigned short port)
 {
@@ -248,7 +248,7 @@ static int find_listed(const struct tls_wish *w, enum tls_verdict *verdict)
 	return id;
 }
 
-/* Whether C, with a reference, may carry the message although its peer has opened it. */
+/* Whether C, with a reference, which its peer opened, may carry the message. */
 static bool reach_verdict(struct tcp_connection *c)
 {
 	struct tls_connection *t = c->extra_data;
@@ -266,7 +266,7 @@ static void find_out(int id)
 	tls_list_put(c);
 }
 
-/* The id of a connection in our table that suits the message and W, 0: there is none. */
+/* The id of a connection in our table that suits the message and W, 0: none. */
 static int find_suitable(const struct tls_wish *w)
 {
 	enum tls_verdict verdict;
@@ -345,8 +345,8 @@ static void say_unsent(void)
 enum found { FOUND_NONE, FOUND_GOOD, FOUND_BAD };
 
 /*
- * Takes what the host would choose, and does not suit W, out of its sight, until what is left suits. BAD: that
- * cannot be, as newer hosts look for the peer's own port in another table, too.
+ * Hides what the host would choose and does not suit W, until the rest is suitable. BAD: impossible, as newer
+ * hosts look for the peer's own port in another table, too.
  */
 static enum found hide_unsuitable(const struct dest_info *dst, const struct tls_wish *w)
 {
@@ -451,8 +451,8 @@ static bool is_reply(const str *data)
 }
 
 /*
- * Whether DST names a connection that there is, and on which DATA may go: a reply goes where its request came
- * from, and so do requests to what we have opened.
+ * Whether DST names an existing connection on which DATA may go: a reply goes where its request came from,
+ * and so do requests on connections that we opened.
  */
 static bool is_settled(const struct dest_info *dst, const str *data)
 {
@@ -493,7 +493,7 @@ static int on_message_out(sr_event_param_t *event)
 	return 0;
 }
 
-/* The message must not go out on T; the host goes on as if it had. */
+/* Keeps the message back; the host goes on as if it had been sent. */
 static bool keep_back(void)
 {
 	message.kept = can_resend;
@@ -503,8 +503,8 @@ static bool keep_back(void)
 }
 
 /*
- * Whether T leads to where the message goes. One that its peer has opened may do so by an alias, at another
- * port than its own.
+ * Whether T leads to where the message goes. A connection that its peer opened may do so by an alias, at
+ * another port than its own.
  */
 static bool leads_there(const struct tls_connection *t)
 {
@@ -536,7 +536,7 @@ void tls_reuse_forget(void)
 	message.chosen = message.kept = false;
 }
 
-/* Behind a message that is sent, for all that the host knows. It holds no lock. */
+/* After a message that the host believes to be sent. The host holds no lock. */
 static int on_message_sent(sr_event_param_t *event)
 {
 	const sr_net_info_t *sent = event->data;
@@ -567,9 +567,9 @@ int tls_reuse_start(void)
 }
 
 /*
- * The host has room for some listeners to messages that go out, and for one to those that have gone. Without
- * the latter a message that must be kept back is lost, which is rare: another connection to its address must
- * come up just when it is sent.
+ * The host accepts some listeners to messages that go out, and one to messages that have gone out. Without
+ * the latter a message that must be kept back is lost. That is rare: another connection to its address must
+ * come up just as it is sent.
  */
 int tls_reuse_watch(void)
 {
@@ -579,7 +579,7 @@ int tls_reuse_watch(void)
 	can_resend = watching && sr_event_register_cb(SREV_NET_DATA_SENT, on_message_sent) == 0;
 	if (can_resend || (watching && (tls_compat_host_asks() || !tls_outgoing_can_choose())))
 		return 0;
-	LM_ERR("the host has no room for one more listener to outgoing messages: load fewer modules that change "
+	LM_ERR("the host accepts no more listeners to outgoing messages; load fewer modules that change "
 	       "messages as they are sent, or set match_profile to 0\n");
 	return -1;
 }
