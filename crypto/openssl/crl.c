@@ -181,7 +181,7 @@ static struct finding examine(X509_STORE *lists, X509 *authority)
 	return f;
 }
 
-/* ---- what is said */
+/* ---- messages */
 
 static bool is_current(const X509_CRL *crl)
 {
