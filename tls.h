@@ -3,8 +3,9 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * The order of the files, the lowest first. A file may include what stands before it and nothing that stands behind it
- * (tools/house.py checks that). What each room is for: doc/design.md.
+ * The order of the files, the lowest first. A file may include what stands before it and nothing that stands behind it,
+ * and nothing but crypto/openssl/ includes crypto/openssl/ (tools/house.py checks that). What each room is for:
+ * doc/design.md.
  *
  *   tls tls_hash
  *   host/compat host/clock host/child host/dry_run
@@ -19,8 +20,6 @@
  *   crypto/crypto
  *   crypto/openssl/compat crypto/openssl/types
  *   crypto/openssl/memory crypto/openssl/pair crypto/openssl/random crypto/openssl/library
- *   tls_init
- *   connection/keylog
  *   crypto/openssl/io crypto/openssl/lifetime crypto/openssl/names
  *   crypto/openssl/bundle crypto/openssl/crl crypto/openssl/anchors crypto/openssl/key
  *   crypto/openssl/chain crypto/openssl/trust crypto/openssl/chain_check
@@ -28,10 +27,11 @@
  *   crypto/openssl/ssl crypto/openssl/ticket crypto/openssl/verify crypto/openssl/hello
  *   crypto/openssl/context
  *   crypto/openssl/facts crypto/openssl/failure crypto/openssl/describe crypto/openssl/peer
+ *   tls_init
  *   tls_domain tls_build tls_generation tls_reload
  *   connection/queue connection/connection connection/list connection/limit connection/failure
  *   connection/deadline connection/pressure connection/turn connection/outgoing connection/choice
- *   connection/verdict connection/reuse connection/answer connection/item
+ *   connection/verdict connection/reuse connection/answer connection/item connection/keylog
  *   tls_server tls_select tls_rpc tls_mod
  */
 #ifndef TLS_H

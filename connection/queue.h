@@ -1,5 +1,5 @@
 /*
- * connection/queue.h - cleartext that waits for the handshake
+ * connection/queue.h - bytes that wait in shared memory: cleartext to be sent, ciphertext to be read
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  */

@@ -153,8 +153,8 @@ struct tls_choice {
 struct tls_setting {
 	const char *name;
 	const char *alias; /* second name in tls.cfg or modparam, NULL: none */
-	const char
-		*run_name; /* name in the run-time group "tls"; NULL: a domain's is not there, another has its own */
+	/* Name in the run-time group "tls"; NULL: the module's settings have `name` there, a domain's are not there. */
+	const char *run_name;
 	const char *rpc_name; /* name in the answer of tls.options, NULL: that in the group */
 	enum tls_value_type type;
 	unsigned flags;
