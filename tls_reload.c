@@ -1,5 +1,5 @@
 /*
- * tls_reload.c - from what the operator wrote to a configuration generation: at start, and again at each reload
+ * tls_reload.c - builds a generation from the configuration: at the start, and again at each reload
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  */
@@ -28,7 +28,7 @@
 #include "tls_domain.h"
 #include "tls_generation.h"
 
-/* In shared memory. `lock` is held for the whole of a reload, and only ever tried. */
+/* In shared memory. `lock` is held during a whole reload; others try it but never wait for it. */
 struct shared {
 	gen_lock_t lock;
 };
@@ -60,9 +60,9 @@ static int64_t nanoseconds(const struct timespec *t)
 }
 
 /*
- * The time on the clock of the files' times, which goes in steps. When PATH (NULL: none) was changed in the
- * current one, waits for the next: else nobody could tell whether that change is in what is read now. For 20
- * ms at the most: a file may also be of the future.
+ * The time on the clock of file times, which advances in steps. If PATH (NULL: none) was changed in the current step, waits
+ * for the next one; otherwise it could not be told later whether that change came before or after reading. Waits at most
+ * 20 ms, as a file may also have a time in the future.
  */
 static int64_t reading_time(const char *path)
 {
@@ -79,7 +79,7 @@ static int64_t reading_time(const char *path)
 	return nanoseconds(&now);
 }
 
-/* What the file or the module parameters say, with absolute paths. NULL with the reason in R. */
+/* The configuration from the file or the module parameters, with absolute paths. NULL with the reason in R. */
 static struct tls_config *read_config(struct tls_report *r)
 {
 	char folder_room[PATH_MAX], work[PATH_MAX];
@@ -106,11 +106,11 @@ static struct tls_config *read_config(struct tls_report *r)
 	if (cfg != NULL)
 		cfg->read_at = read_at;
 	if (cfg == NULL && r->errors == 0)
-		tls_report_add(r, TLS_ERROR, file, 0, NULL, "no memory to read the configuration");
+		tls_report_add(r, TLS_ERROR, file, 0, NULL, "out of memory while reading the configuration");
 	return cfg;
 }
 
-/* Whether a file has a section, so that more than what it sets in vain can be wrong with it. */
+/* Whether CFG has a section that is written in a file; without one it has only defaults to check. */
 static bool has_section(const struct tls_config *cfg)
 {
 	const struct tls_section *s = cfg->sections;
@@ -120,10 +120,10 @@ static bool has_section(const struct tls_config *cfg)
 	return s != NULL;
 }
 
-/* Whether the operator has been told that the server may not read its files: by the start or a reload. */
+/* Whether the start or a reload has reported that the server cannot read its files. */
 static bool told_of_files;
 
-/* A generation from what is on disk now, not yet installed. NULL with the reasons in R. */
+/* Builds a generation from the files as they are now, without installing it. NULL with the reasons in R. */
 static struct tls_generation *load(struct tls_report *r)
 {
 	struct tls_config *cfg = read_config(r);
@@ -147,8 +147,8 @@ static struct tls_generation *load(struct tls_report *r)
 }
 
 /*
- * Names in one line the sections of G that take any server for the one that was meant. A notice and no warning,
- * and at the start alone: it is what a section does that sets nothing, also on servers that connect to nobody.
+ * Logs in one line the client sections of G that do not verify servers. A notice rather than a warning, and only at the
+ * start: it is the default, also on servers that never connect to others.
  */
 static void tell_of_unverified(struct tls_generation *g)
 {
@@ -193,12 +193,12 @@ int tls_reload_start(const struct tls_settings *s)
 	return 0;
 }
 
-/* Only one at a time. Returns 0, -1 when there is another one (reported). */
+/* Begins a reload. Returns 0, -1 while there is another one (reported). */
 static int lock_loading(struct tls_report *r)
 {
 	if (lock_try(&shared->lock) == 0)
 		return 0;
-	tls_report_add(r, TLS_ERROR, NULL, 0, NULL, "another reload is under way; try again when it is done");
+	tls_report_add(r, TLS_ERROR, NULL, 0, NULL, "another reload is in progress; try again when it is done");
 	return -1;
 }
 
@@ -255,17 +255,14 @@ void tls_reload_check(struct tls_report *r)
 	lock_release(&shared->lock);
 }
 
-/*
- * The files as they were when they could not be loaded; they are not tried again until they change. Only the
- * watching process has it.
- */
+/* The stamp of files that could not be loaded; they are not tried again until it changes. Used by the watcher only. */
 static uint64_t bad_files;
 
 #define DAY S_TO_TICKS(86400)
 
 /*
- * What cannot be looked at does not change for all we know, and the certificate of today ends in silence. So it is
- * said when it comes to pass, and each day while it lasts. Only in the watching process.
+ * Changes of files that the server cannot read go unnoticed, and its certificate expires without warning. So this is logged
+ * when it begins, and then once a day. In the watcher only.
  */
 static void tell_of_unreadable(const struct tls_look *look)
 {
@@ -282,8 +279,8 @@ static void tell_of_unreadable(const struct tls_look *look)
 	told = true;
 	told_at = get_ticks_raw();
 	LM_ERR(
-		"user %s may not read %d of the files of the TLS configuration, such as %s: when they are renewed, that "
-		"will not be seen; see doc/certificates.md for how to let the server's user in\n",
+		"user %s may not read %d of the files of the TLS configuration, such as %s: the server will not notice "
+		"when they are renewed; doc/certificates.md explains how to give the server's user access\n",
 		tls_access_user(user_name, sizeof(user_name)), look->unreadable, look->first);
 }
 
@@ -304,14 +301,14 @@ void tls_reload_watch(unsigned ticks, void *param)
 	number = tls_reload_run(&r);
 	if (number != TLS_RELOAD_BUSY)
 		tls_reload_log(&r);
-	/* A reload that was in another's way, or short of memory, says nothing of the files. */
+	/* A reload that another one prevented, or that ran out of memory, proves nothing about the files. */
 	if (number < 0 && number != TLS_RELOAD_BUSY && refused == tls_mem_refused())
 		bad_files = look.stamp;
 	if (number == TLS_RELOAD_BUSY)
-		LM_NOTICE("a file of the TLS configuration has changed; the next look at the files loads it\n");
+		LM_NOTICE("a file of the TLS configuration has changed; it will be loaded at the next check\n");
 	else if (number < 0)
 		LM_ERR(
-			"a file of the TLS configuration has changed but cannot be used; the configuration in use stays\n");
+			"a file of the TLS configuration has changed but cannot be used; the current configuration remains in use\n");
 	else
 		LM_NOTICE("a file of the TLS configuration has changed: configuration %d serves new connections\n",
 		          number);

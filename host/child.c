@@ -1,11 +1,10 @@
 /*
- * host/child.c - work in a child process at the start, of which the host does not hear
+ * host/child.c - work in a child process at the start, hidden from the host
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * The host keeps one signal until it looks for the first time, when it has started: told of a child's end it would
- * forget a SIGTERM that comes meanwhile. And where SIGCHLD is ignored, as some supervisors leave it, the kernel keeps
- * no status for waitpid(2).
+ * While it starts, the host remembers only one signal: a SIGCHLD would make it forget a SIGTERM that arrives at the same
+ * time. And if SIGCHLD is ignored, as some supervisors leave it, the kernel keeps no status for waitpid(2).
  */
 #include <errno.h>
 #include <signal.h>

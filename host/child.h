@@ -1,5 +1,5 @@
 /*
- * host/child.h - work in a child process, of which the host does not hear
+ * host/child.h - work in a child process, hidden from the host
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  */
@@ -9,14 +9,14 @@
 #include "tls.h"
 
 /*
- * Runs WORK(ARG) here and returns what it returns; the end of a child that it forks and awaits is nobody's to hear of,
- * as SIGCHLD does meanwhile what it does by default. Main process, one thread.
+ * Runs WORK(ARG) in this process with SIGCHLD at its default, so that the host does not notice the end of children that
+ * WORK forks and waits for. Returns what WORK returns. Main process, one thread.
  */
 int tls_child_unheard(int (*work)(void *arg), void *arg);
 
 /*
- * Runs WORK(ARG) in a child, unheard as above, and waits for it. Returns the lowest 8 bits of what WORK returned, or
- * -1: no child, or it ended by a signal. Main process.
+ * Runs WORK(ARG) in a child process, hidden from the host as above, and waits for it. Returns the lowest 8 bits of WORK's
+ * result; -1 when there is no child, or when a signal ended it. Main process, one thread.
  */
 int tls_child_run(int (*work)(void *arg), void *arg);
 

@@ -1,10 +1,10 @@
 /*
- * host/clock.c - what time it is, by two clocks
+ * host/clock.c - the time on two clocks
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * Anybody may set the clock on the wall, back as well as forward. So ages are measured by the other one; the
- * one on the wall is only for what others have dated.
+ * The system time may be set forward or back at any time, so ages are measured by the boot-time clock. The system time is
+ * only for comparison with dates from outside.
  */
 #include <time.h>
 

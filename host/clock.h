@@ -8,10 +8,10 @@
 
 #include "tls.h"
 
-/* Seconds by a clock that nobody sets and that never stops, the same one in all processes: for ages. */
+/* Seconds on a clock that cannot be set and never stops, the same in all processes: for ages. */
 int64_t tls_clock_steady(void);
 
-/* Seconds since 1970, as somebody has set the clock: for what certificates and the like say. */
+/* Seconds since 1970 by the system time, which may be set: for dates in certificates and the like. */
 int64_t tls_clock_wall(void);
 
 #endif

@@ -8,12 +8,12 @@
 
 #include "tls.h"
 
-/* Says that the host's switch is off, or stands too late. */
+/* Logs that enable_tls is off or comes too late in the configuration. */
 void tls_dry_run_say_off(void);
 
 /*
- * When the module is loaded. In a host that was started with -c, START, which returns 0 or logs why not, is
- * called at the process's end, and decides on its status. Returns 0 or -1 (logged).
+ * Call when the module is loaded. If the host was started with -c, START is called when the process exits; it returns 0, or
+ * another value after logging the reason, and thus decides the exit status. Returns 0 or -1 (logged).
  */
 int tls_dry_run_start(int (*start)(void));
 

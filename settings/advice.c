@@ -1,11 +1,11 @@
 /*
- * settings/advice.c - what a configuration says that does not do what it looks like
+ * settings/advice.c - warnings about a valid configuration that does not do what it seems to
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * All sections are known here, and nothing of them is loaded: neither OpenSSL nor the host is needed, and the
- * only thing that is asked of a file is who may read it. What is found are warnings, as each of these
- * configurations works; it works for somebody else, or not for anybody.
+ * All sections have been read, but no certificate or key is loaded: neither the TLS library nor the host is needed, and of
+ * files only the permissions are checked. The findings are warnings, since each of these configurations works, though
+ * perhaps not as intended.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,14 +23,15 @@
 
 #define NAME_SIZE 320
 
-/* What the sections of servers are to one another. */
+/* The server sections in their order of precedence. */
 struct map {
 	const struct tls_section *
-		*placed; /* those with an address, by it; those of one place in the files' order */
+		*placed; /* those with an address, sorted by it, then by their position in the files */
 	size_t placed_count;
-	const struct tls_section **lax; /* those at "any" with a name that ask clients for no certificate */
+	const struct tls_section **lax; /* those at "any" with a name that do not require a certificate */
 	size_t lax_count;
-	const struct tls_section *any, *fallback; /* without a name at "any", NULL: none; the default one */
+	const struct tls_section *any,
+		*fallback; /* the one at "any" without a name, NULL: none; the default one */
 	bool unknown_refused;
 };
 
@@ -40,14 +41,14 @@ struct group {
 	size_t count;
 };
 
-/* ---- what a section is */
+/* ---- one section */
 
 static bool has_name(const struct tls_section *s)
 {
 	return s->settings.server_name != NULL;
 }
 
-/* Whether a client without a certificate is turned away. */
+/* Whether the section rejects a client without a certificate. */
 static bool demands(const struct tls_section *s)
 {
 	return s->settings.require_certificate > 0;
@@ -67,7 +68,7 @@ static int compare_places(const struct tls_section *a, const struct tls_section 
 	return d != 0 ? d : (int)a->address.port - (int)b->address.port;
 }
 
-/* By place, then as they stand in the files, which are read by their names. */
+/* By place, then by position in the files. */
 static int compare_placed(const void *a, const void *b)
 {
 	const struct tls_section *x = *(struct tls_section *const *)a, *y = *(struct tls_section *const *)b;
@@ -78,7 +79,7 @@ static int compare_placed(const void *a, const void *b)
 
 /* ---- names, as tls_domain.c compares them */
 
-/* How much of NAME counts: not the final dot. */
+/* The length of NAME without its final dot. */
 static size_t name_length(const char *name)
 {
 	size_t length = strlen(name);
@@ -86,7 +87,7 @@ static size_t name_length(const char *name)
 	return length > 0 && name[length - 1] == '.' ? length - 1 : length;
 }
 
-/* Whether NAME is PARENT, or ends in it behind a dot; *SAME tells which. */
+/* Whether NAME is PARENT (*SAME is then true) or a subdomain of it. */
 static bool is_within(const char *name, const char *parent, bool *same)
 {
 	size_t length = name_length(name), tail = name_length(parent);
@@ -97,7 +98,7 @@ static bool is_within(const char *name, const char *parent, bool *same)
 	return *same || name[length - tail - 1] == '.';
 }
 
-/* Whether S takes NAME, or with BELOW names below it that no section has. */
+/* Whether S serves NAME, or with BELOW subdomains of NAME that no section names. */
 static bool takes(const struct tls_section *s, const char *name, bool below)
 {
 	bool same;
@@ -117,11 +118,11 @@ static bool any_takes(const struct group *g, const char *name, bool below)
 	return false;
 }
 
-/* ---- the way around a port's demand */
+/* ---- ways around a port that requires certificates */
 
 /*
- * The sections at PLACE's address without a port, which come after those at PLACE itself; none when that is
- * such a one. They stand before it in MAP.
+ * The sections at PLACE's address without a port, which are looked up after those at PLACE itself; none when PLACE has no
+ * port. They are before it in MAP.
  */
 static struct group portless_group(const struct map *map, const struct tls_section **place)
 {
@@ -144,7 +145,7 @@ static const struct tls_section *nameless(const struct group *g)
 	return NULL;
 }
 
-/* Whether each section of G turns clients without a certificate away: then it is the port that is meant to. */
+/* Whether all sections of G require a certificate: then the port as a whole is meant to. */
 static bool all_demand(const struct group *g)
 {
 	for (size_t i = 0; i < g->count; i++)
@@ -153,7 +154,7 @@ static bool all_demand(const struct group *g)
 	return true;
 }
 
-/* Whether a client can get to LAX although it has reached the place of G, with WIDER between the two. */
+/* Whether a client at the place of G can reach LAX, with the sections WIDER looked up between the two. */
 static bool leads_around(const struct tls_section *lax, const struct group *g, const struct group *wider,
                          bool below)
 {
@@ -164,7 +165,7 @@ static bool leads_around(const struct tls_section *lax, const struct group *g, c
 	return !any_takes(g, name, below) && (wider == NULL || !any_takes(wider, name, below));
 }
 
-/* The section to which a name leads around the demand of G; *BELOW: a name below that section's. NULL: none. */
+/* The section that a client at G reaches by name without a certificate; *BELOW: by a subdomain. NULL: none. */
 static const struct tls_section *named_way(const struct map *map, const struct group *g,
                                            const struct group *wider, bool *below)
 {
@@ -183,7 +184,7 @@ static const struct tls_section *named_way(const struct map *map, const struct g
 	return NULL;
 }
 
-/* The section that serves names that no section has, where G has only sections with one. */
+/* The section that serves unknown names without a certificate, when all sections of G have a name. NULL: none. */
 static const struct tls_section *unknown_way(const struct map *map, const struct group *g,
                                              const struct group *wider)
 {
@@ -196,7 +197,7 @@ static const struct tls_section *unknown_way(const struct map *map, const struct
 	return s == NULL || demands(s) ? NULL : s;
 }
 
-/* Warns that clients which ask for WHAT, and NAME, get from STRICT to LAX. */
+/* Warns that a client of STRICT that asks for WHAT and NAME is served by LAX. */
 static void warn_of_way(const struct tls_section *strict, const struct tls_section *lax, const char *what,
                         const char *name, const char *remedy, struct tls_report *r)
 {
@@ -205,7 +206,7 @@ static void warn_of_way(const struct tls_section *strict, const struct tls_secti
 	if (lax->line > 0)
 		snprintf(line, sizeof(line), ":%d", lax->line);
 	tls_report_add(r, TLS_WARNING, strict->file, strict->line, tls_section_name(strict, place, sizeof(place)),
-	               "clients must show a certificate here, but one that asks for %s%s gets in without: %s%s "
+	               "clients must present a certificate here, but one that asks for %s%s needs none: %s%s "
 	               "(%s) serves it; %s",
 	               what, name, lax->file != NULL ? lax->file : "", line,
 	               tls_section_name(lax, other, sizeof(other)), remedy);
@@ -221,10 +222,11 @@ static void check_group(const struct map *map, const struct group *g, struct tls
 		return;
 	strict = strict != NULL ? strict : *g->first;
 	if ((lax = named_way(map, g, &wider, &below)) != NULL)
-		warn_of_way(strict, lax, below ? "a name below " : "", lax->settings.server_name,
-		            "write that section for this address, too, with require_certificate = yes, or as it is "
-		            "if that is meant",
-		            r);
+		warn_of_way(
+			strict, lax, below ? "a subdomain of " : "", lax->settings.server_name,
+			"repeat that section for this address with require_certificate = yes, or unchanged if this is "
+			"intended",
+			r);
 	else if ((lax = unknown_way(map, g, &wider)) != NULL)
 		warn_of_way(strict, lax, "any other name", "", "add a section for this address without server_name",
 		            r);
@@ -244,7 +246,7 @@ static void add_to_map(struct map *map, const struct tls_section *s)
 		map->lax[map->lax_count++] = s;
 }
 
-/* Returns false without memory. */
+/* Returns false when memory is short. */
 static bool make_map(struct map *map, const struct tls_config *cfg)
 {
 	size_t count = 0;
@@ -284,13 +286,14 @@ static void check_address(const struct tls_section *s, struct tls_report *r)
 	char name[NAME_SIZE];
 
 	if (s->kind == TLS_SECTION_ADDRESS && memcmp(s->address.ip, unspecified, sizeof(unspecified)) == 0)
-		tls_report_add(r, TLS_WARNING, s->file, s->line, tls_section_name(s, name, sizeof(name)),
-		               "no connection has this address, so this section is never used; write %s, or any for "
-		               "every address",
-		               s->role == TLS_SERVER ? "one that clients reach" : "that of the other side");
+		tls_report_add(
+			r, TLS_WARNING, s->file, s->line, tls_section_name(s, name, sizeof(name)),
+			"no connection has this address, so this section is never used; set it to %s, or to any for "
+			"all addresses",
+			s->role == TLS_SERVER ? "an address that clients connect to" : "the address of the server");
 }
 
-/* The line of S with a password in it, 0: none. */
+/* The line of S that sets a password, 0: none. */
 static int password_line(const struct tls_section *s)
 {
 	TLS_EACH_DOMAIN_SETTING(row)
@@ -299,7 +302,7 @@ static int password_line(const struct tls_section *s)
 	return 0;
 }
 
-/* Once for each file. */
+/* Warns once for each file; TOLD is the last one. */
 static void check_readers(const struct tls_section *s, const char **told, struct tls_report *r)
 {
 	int line = password_line(s);
@@ -310,7 +313,7 @@ static void check_readers(const struct tls_section *s, const char **told, struct
 	*told = s->file;
 	tls_report_add(
 		r, TLS_WARNING, s->file, line, NULL,
-		"every user of this machine may %s this file, which has a password in it; run chmod o-rw on it",
+		"every user of this machine may %s this file, which contains a password; run chmod o-rw on it",
 		(st.st_mode & S_IROTH) != 0 ? "read" : "write");
 }
 

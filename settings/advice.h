@@ -1,5 +1,5 @@
 /*
- * settings/advice.h - warns of what is legal and has no effect, or not the one that it seems to have
+ * settings/advice.h - warnings about a valid configuration that does not do what it seems to
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  */
@@ -12,10 +12,9 @@ struct tls_config;
 struct tls_report;
 
 /*
- * Warns of what CFG, in which nothing is wrong, says in vain: a name that leads around a port's demand for
- * certificates, an address that no connection has, a password in a file that everybody may read.
- * UNKNOWN_REFUSED: clients that ask for a name that no section has are refused. Any process; without memory it
- * says less.
+ * Warns of these mistakes in CFG, which has no errors: a name by which clients get around a port that requires
+ * certificates, an address that no connection has, a password in a file that every user may read. UNKNOWN_REFUSED: clients
+ * that ask for an unknown name are rejected. Any process; some warnings are left out when memory is short.
  */
 void tls_advice_add(const struct tls_config *cfg, bool unknown_refused, struct tls_report *r);
 

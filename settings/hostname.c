@@ -1,5 +1,5 @@
 /*
- * settings/hostname.c - a host as scripts and settings write it: a name or an address, with or without a port
+ * settings/hostname.c - a host as written in scripts and settings: a name or an address, with or without a port
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  */
@@ -18,13 +18,13 @@ static bool read_address(int family, const char *text, struct tls_hostname *out)
 	return out->is_address;
 }
 
-/* Whether TEXT is nothing, or a colon with a port or without. */
+/* Whether TEXT is empty, or a colon with or without a port. */
 static bool is_port(const char *text)
 {
 	return text[0] == '\0' || (text[0] == ':' && text[1 + strspn(text + 1, "0123456789")] == '\0');
 }
 
-/* "[2001:db8::1]" and what follows. */
+/* "[2001:db8::1]" with or without a port. */
 static bool read_bracketed(char *text, struct tls_hostname *out)
 {
 	char *end = strchr(text, ']');
@@ -36,7 +36,7 @@ static bool read_bracketed(char *text, struct tls_hostname *out)
 	return read_address(AF_INET6, text + 1, out);
 }
 
-/* Whether TEXT has no character that certainly stands in no name; those that should not are the peer's affair. */
+/* Whether TEXT may be a name: it has no character that no name contains. Stricter rules are left to the peer. */
 static bool is_name(const char *text)
 {
 	for (const char *p = text; *p != '\0'; p++)

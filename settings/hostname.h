@@ -11,12 +11,12 @@
 struct tls_hostname {
 	char text[256]; /* a name without its final dot, or an address in its usual form; never with a port */
 	bool is_address;
-	bool has_port; /* as it is written */
+	bool has_port; /* as written */
 };
 
 /*
- * Reads the LENGTH bytes at NAME: a name or an address, an IPv6 one in brackets or not, with a port or without.
- * Returns false when it is none of these. Any process; locks and allocates nothing.
+ * Parses the LENGTH bytes at NAME: a name or an address (IPv6 with or without brackets), with or without a port. Returns
+ * false when it is neither. Any process; locks and allocates nothing.
  */
 bool tls_hostname_read(const char *name, size_t length, struct tls_hostname *out);
 

@@ -3,12 +3,11 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * The host wants a group to be a struct whose fields stand in the order in which they are declared. Ours
- * begins with a struct tls_options, all of it, so that what the host hands to a process is that struct with
- * the values of now. Behind it stand the settings of the default domains, which can only be read: those of a
- * domain change with tls.reload.
+ * The host requires a group to be a struct with its fields in the order of their declarations. Ours begins with a whole
+ * struct tls_options, so the host gives each process that struct with the current values. It is followed by the settings
+ * of the default domains, which are read-only: a domain's settings change with tls.reload.
  *
- * No variable has a callback for changes: the host would not show its value any more.
+ * No variable has a callback for changes, because the host would then no longer show its value.
  */
 #include <string.h>
 
@@ -26,7 +25,7 @@ struct field {
 	size_t offset; /* in the group */
 };
 
-/* The group as it is at the start; the host copies it. */
+/* The group at the start; the host copies it. */
 static struct {
 	struct tls_options options;
 	char *domain[FIELDS_MAX];
@@ -36,7 +35,7 @@ static struct tls_settings defaults; /* of the default domains */
 static struct field fields[FIELDS_MAX];
 static cfg_def_t definitions[FIELDS_MAX + 1];
 static int count;
-static void *view = &values; /* this process's view; the host moves it */
+static void *view = &values; /* this process's copy; the host sets it */
 
 const struct tls_options *tls_runtime_options(void)
 {
@@ -45,7 +44,7 @@ const struct tls_options *tls_runtime_options(void)
 
 /* ---- reading */
 
-/* In the host's group a number is a number, and a word is a text. */
+/* In the group a number is an integer, and a word is a string. */
 static bool is_number(const struct tls_setting *row)
 {
 	return row->type == TLS_INT || row->type == TLS_BOOL;
@@ -84,7 +83,7 @@ static char *word_of(const struct tls_setting *row, int number)
 	return NULL;
 }
 
-/* Puts ROW's value in BASE to its place in the group. */
+/* Copies the value in BASE to its place in the group. */
 static void set_value(const struct field *f, const void *base)
 {
 	const char *from = (const char *)base + f->row->offset;
@@ -96,7 +95,7 @@ static void set_value(const struct field *f, const void *base)
 		memcpy(to, from, size_of(f->row));
 }
 
-/* Declares ROW at the end of the group *AT, and moves that. Returns 0, -1 when there are too many. */
+/* Declares ROW at *AT, the end of the group, and advances that. Returns 0, -1 when there are too many. */
 static int add_field(const struct tls_setting *row, const void *base, size_t *at)
 {
 	cfg_def_t *d = &definitions[count];
@@ -119,7 +118,7 @@ static int add_field(const struct tls_setting *row, const void *base, size_t *at
 	return 0;
 }
 
-/* The module's setting whose field in struct tls_options is the first one at or behind AT. */
+/* The module's setting whose field is the first one in struct tls_options at or after AT. */
 static const struct tls_setting *option_behind(size_t at)
 {
 	const struct tls_setting *first = NULL;
@@ -155,7 +154,7 @@ int tls_runtime_start(const struct tls_settings *s, const struct tls_options *o)
 	size_t size = 0;
 
 	if (tls_settings_copy(&defaults, s) != 0 || tls_settings_set_defaults(&defaults) != 0) {
-		LM_ERR("no memory for the run-time configuration\n");
+		LM_ERR("out of memory for the run-time configuration\n");
 		return -1;
 	}
 	if (add_options(o, &size) != 0 || add_defaults(&size) != 0) {
@@ -164,7 +163,7 @@ int tls_runtime_start(const struct tls_settings *s, const struct tls_options *o)
 	}
 	if (cfg_declare(GROUP, definitions, &values, (int)size, &view) == 0)
 		return 0;
-	LM_ERR("the host takes no run-time configuration group " GROUP
+	LM_ERR("the host rejects the run-time configuration group " GROUP
 	       ": is another TLS module loaded, or does the script declare variables of that group?\n");
 	return -1;
 }

@@ -12,14 +12,15 @@ struct tls_options;
 struct tls_settings;
 
 /*
- * Declares the host's run-time configuration group "tls" with O's values, and with S's, the default domains',
- * to read. S may hold unset fields, O none. Main process, before the forks. Returns 0 or -1 (logged).
+ * Declares the host's run-time configuration group "tls" with the values of O and, read-only, those of the default domains,
+ * S. S may have unset fields, O none. Main process, before the forks. Returns 0 or -1 (logged).
  */
 int tls_runtime_start(const struct tls_settings *s, const struct tls_options *o);
 
 /*
- * The module's options as they are now. Good, strings too, until the process turns back to the host: look
- * again in each hook and command, keep nothing. Costs nothing.
+ * The module's options with their current values: the only way to read them, from tls_runtime_start() on. The struct and
+ * its strings are valid until control returns to the host, so call this again in each hook and command and keep no
+ * pointer. Takes no time; any process.
  */
 const struct tls_options *tls_runtime_options(void);
 
@@ -31,7 +32,7 @@ struct tls_runtime_value {
 	const char *text; /* NULL: not set */
 };
 
-/* The setting number I of the group, from 0, as it is now. Returns false behind the last one. */
+/* The current value of the group's setting number I, from 0. Returns false when there is none. */
 bool tls_runtime_get(int i, struct tls_runtime_value *out);
 
 #endif

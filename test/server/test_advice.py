@@ -65,7 +65,7 @@ def lets_in(host, certs, text, pair=None):
 def test_name_that_leads_around_a_demand(host, certs):
     """The warning tells the truth: this is what a stranger can do, and what is advised ends it."""
     text = two_ports(host, certs)
-    one_line(host, text, "warning", f"tls.cfg:5: server:127.0.0.2:{host.port(PORT)}: clients must show a certificate here",
+    one_line(host, text, "warning", f"tls.cfg:5: server:127.0.0.2:{host.port(PORT)}: clients must present a certificate here",
              "asks for sip.example.test", "tls.cfg:11 (server:any (sip.example.test)) serves it")
     assert lets_in(host, certs, text)
     assert refused(host.port(PORT), address="127.0.0.2", server_name=None)

@@ -112,7 +112,7 @@ class Watched:
         try:
             return self.host.rpc("tls.reload")
         except HostError as e:
-            if "another reload is under way" not in str(e):
+            if "another reload is in progress" not in str(e):
                 raise
             return None
 

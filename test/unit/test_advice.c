@@ -54,20 +54,19 @@ static const struct way {
 	const char *asked; /* what the client asks for, and where the section is that then serves it */
 } ways[] = {
 	{STRICT NAMED DEFAULT,
-     "f:1: server:192.0.2.1:5062: ", "asks for a.test gets in without: f:3 (server:any (a.test))"},
+     "f:1: server:192.0.2.1:5062: ", "asks for a.test needs none: f:3 (server:any (a.test))"},
 	{DEFAULT NAMED "[server:[::1]:5062]\nverify_client = on\n",
-     "f:4: server:[::1]:5062: ", "asks for a.test gets in without: f:2"},
+     "f:4: server:[::1]:5062: ", "asks for a.test needs none: f:2"},
 	{"[server:192.0.2.1]\nrequire_certificate = yes\n" NAMED DEFAULT,
      "f:1: server:192.0.2.1: ", "asks for a.test"},
-	{STRICT "[server:192.0.2.1]\nserver_name = a.test\n" DEFAULT,
-     "f:1: ", "asks for a.test gets in without: f:3"},
+	{STRICT "[server:192.0.2.1]\nserver_name = a.test\n" DEFAULT, "f:1: ", "asks for a.test needs none: f:3"},
 	{STRICT NAMED "verify_client = optional_no_ca\n" DEFAULT, "f:1: ", "asks for a.test"},
-	{STRICT NAMED "server_name_mode = 1\n" DEFAULT, "f:1: ", "asks for a.test gets in"},
-	{STRICT NAMED "server_name_mode = 2\n" DEFAULT, "f:1: ", "asks for a name below a.test gets in"},
+	{STRICT NAMED "server_name_mode = 1\n" DEFAULT, "f:1: ", "asks for a.test needs none"},
+	{STRICT NAMED "server_name_mode = 2\n" DEFAULT, "f:1: ", "asks for a subdomain of a.test needs none"},
 	/* with the name at the port: no way around, or not for all that the other takes */
 	{STRICT NAMED STRICT "server_name = A.test.\n" DEFAULT, NULL, NULL},
 	{STRICT NAMED "server_name_mode = 1\n" STRICT "server_name = a.test\n" DEFAULT,
-     "f:1: ", "asks for a name below a.test"},
+     "f:1: ", "asks for a subdomain of a.test"},
 	{STRICT NAMED "server_name_mode = 1\n" STRICT "server_name = a.test\nserver_name_mode = 1\n" DEFAULT,
      NULL, NULL},
 	{STRICT NAMED "server_name_mode = 1\n" STRICT "server_name = a.test\nserver_name_mode = 2\n" DEFAULT,
@@ -93,12 +92,12 @@ static const struct way {
      NULL},
 	/* a port that has sections with names only */
 	{STRICT "server_name = b.test\n" DEFAULT,
-     "f:1: server:192.0.2.1:5062 (b.test): ", "any other name gets in without: f:4 (server:default)"},
-	{STRICT "server_name = b.test\n", "f:1: ", "any other name gets in without: f (server:default)"},
+     "f:1: server:192.0.2.1:5062 (b.test): ", "any other name needs none: f:4 (server:default)"},
+	{STRICT "server_name = b.test\n", "f:1: ", "any other name needs none: f (server:default)"},
 	{STRICT "server_name = b.test\n[server:any]\n" DEFAULT,
-     "f:1: ", "any other name gets in without: f:4 (server:any)"},
+     "f:1: ", "any other name needs none: f:4 (server:any)"},
 	{STRICT "server_name = b.test\n[server:192.0.2.1]\n" DEFAULT, "f:1: ", "f:4 (server:192.0.2.1)"},
-	{STRICT "server_name = b.test\n" NAMED DEFAULT, "f:1: ", "asks for a.test gets in without: f:4"},
+	{STRICT "server_name = b.test\n" NAMED DEFAULT, "f:1: ", "asks for a.test needs none: f:4"},
 	{STRICT "server_name = b.test\n" STRICT DEFAULT, NULL, NULL},
 	{STRICT "server_name = b.test\n" DEFAULT "verify_client = on\n", NULL, NULL},
 	{STRICT "server_name = b.test\n[server:192.0.2.1:5062]\nserver_name = c.test\n" DEFAULT, NULL, NULL},
@@ -202,8 +201,8 @@ static void test_passwords(void **state)
 
 	(void)state;
 	advise_file(secret, 0644, said, sizeof(said));
-	assert_true(strstr(said, ":2: every user of this machine may read this file, which has a password") ==
-	            said);
+	assert_true(
+		strstr(said, ":2: every user of this machine may read this file, which contains a password") == said);
 	assert_null(strstr(said, "hunter"));
 	advise_file(secret, 0602, said, sizeof(said));
 	assert_non_null(strstr(said, "may write this file"));
