@@ -141,8 +141,8 @@ def fixture_quick(tree, tmp_path_factory):
 PROGRAMS = [
     ("floor", "CC floor\n"),
     ("turns", "CC turns\n"),
-    ("fuzz/fuzz_compress", "CC fuzz/test/fuzz/fuzz_compress.c\nCC fuzz/host/child.c\nCC fuzz/test/unit/fake_host.c\nLD fuzz/fuzz_compress\n"),
-    ("unit/test_limit", "CC unit/test/unit/test_limit.c\nCC unit/connection/limit.c\nCC unit/test/unit/fake_host.c\nLD unit/test_limit\n"),
+    ("fuzz/fuzz_compress", "CC fuzz/test/fuzz/fuzz_compress.c\nCC fuzz/crypto/openssl/pair.c\nCC fuzz/host/child.c\nCC fuzz/test/unit/fake_host.c\nLD fuzz/fuzz_compress\n"),
+    ("unit/test_limit", "CC unit/test/unit/test_limit.c\nCC unit/connection/limit.c\nCC unit/tls_shared.c\nCC unit/test/unit/fake_host.c\nLD unit/test_limit\n"),
     ("asan/test_pem", "CC asan/test/unit/test_pem.c\nCC asan/material/pem.c\nLD asan/test_pem\n"),
 ]
 
