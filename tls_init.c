@@ -77,29 +77,11 @@ static void sleep_ms(long ms)
 		;
 }
 
-/* The state of process PID, a letter of /proc/PID/stat; 0 when it cannot be read. */
-static char process_state(pid_t pid)
-{
-	char path[64], text[512], *end;
-	FILE *f;
-	size_t n;
-
-	snprintf(path, sizeof(path), "/proc/%ld/stat", (long)pid);
-	f = fopen(path, "r");
-	if (f == NULL)
-		return 0;
-	n = fread(text, 1, sizeof(text) - 1, f);
-	fclose(f);
-	text[n] = '\0';
-	end = strrchr(text, ')');
-	return end != NULL && end[1] == ' ' ? end[2] : 0;
-}
-
 /* Waits until PID sleeps, which after its announcement on the pipe can only be in the lock. */
 static void wait_until_asleep(pid_t pid)
 {
 	for (int ms = 0; ms < 200; ms += 2) {
-		char state = process_state(pid);
+		char state = tls_child_state(pid);
 
 		if (state == 'S' || state == 0)
 			break;

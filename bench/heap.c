@@ -22,6 +22,7 @@
 #include "../heap/heap.c"
 #include "../heap/audit.c"
 #include "../heap/lock.c"
+#include "../host/child.c"
 #include "../heap/pages.c"
 
 #define ARENA     ((size_t)1 << 30)

@@ -13,13 +13,12 @@
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "heap/shape.h"
+#include "host/child.h"
 
 #define SPINS  64  /* then the thread yields the processor */
 #define YIELDS 128 /* then the thread sleeps */
@@ -48,21 +47,12 @@ bool tls_lock_is_gone(uint32_t thread)
 /* Gone, or a zombie whose parent, possibly the thread that waits here, has not collected its status. */
 static bool is_dead(uint32_t thread)
 {
-	char path[40], text[256], *end;
-	FILE *f;
-	size_t n;
+	char state;
 
 	if (thread == tls_lock_self() || tls_lock_is_gone(thread))
 		return true;
-	snprintf(path, sizeof(path), "/proc/%lu/stat", (unsigned long)thread);
-	f = fopen(path, "r");
-	if (f == NULL)
-		return false;
-	n = fread(text, 1, sizeof(text) - 1, f);
-	fclose(f);
-	text[n] = '\0';
-	end = strrchr(text, ')');
-	return end != NULL && (strncmp(end, ") Z", 3) == 0 || strncmp(end, ") X", 3) == 0);
+	state = tls_child_state(thread);
+	return state == 'Z' || state == 'X';
 }
 
 static void pause_for(unsigned turn)

@@ -8,6 +8,8 @@
  */
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -49,4 +51,21 @@ int tls_child_run(int (*work)(void *arg), void *arg)
 	struct run run = {.work = work, .arg = arg};
 
 	return tls_child_unheard(fork_and_wait, &run);
+}
+
+char tls_child_state(long id)
+{
+	char path[64], text[512], *end;
+	FILE *f;
+	size_t n;
+
+	snprintf(path, sizeof(path), "/proc/%ld/stat", id);
+	f = fopen(path, "r");
+	if (f == NULL)
+		return 0;
+	n = fread(text, 1, sizeof(text) - 1, f);
+	fclose(f);
+	text[n] = '\0';
+	end = strrchr(text, ')'); /* the name before it may hold anything */
+	return end != NULL && end[1] == ' ' ? end[2] : 0;
 }

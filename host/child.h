@@ -20,4 +20,7 @@ int tls_child_unheard(int (*work)(void *arg), void *arg);
  */
 int tls_child_run(int (*work)(void *arg), void *arg);
 
+/* The state of the process or thread ID, a letter of /proc/ID/stat; 0 when it cannot be read. Any process. */
+char tls_child_state(long id);
+
 #endif

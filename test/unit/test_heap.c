@@ -1,3 +1,4 @@
+/* links: host/child.c */
 /*
  * test_heap.c - the shared allocator: alone, among processes, among threads, killed, and without memory
  *
