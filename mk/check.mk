@@ -46,7 +46,7 @@ UNIT_LIBS := -lcmocka -lssl -lcrypto -lz -lpthread
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all
 
 HEAP := $(wildcard heap/*.c)
-BENCH := $(filter-out $(HEAP) tls_mod.c tls_rpc.c tls_select.c host/dry_run.c connection/outgoing.c connection/reuse.c,$(SOURCES)) \
+BENCH := $(filter-out $(HEAP) tls_mod.c tls_rpc.c tls_select.c host/dry_run.c connection/outgoing.c connection/reuse.c connection/item.c,$(SOURCES)) \
 	$(addprefix test/unit/,fake_host.c fake_memory.c fake_heap.c ends.c bench.c)
 HEAPED := $(filter-out %fake_heap.c,$(BENCH)) $(HEAP)
 

@@ -17,7 +17,8 @@
 #include "crypto/openssl/compat.h"
 #include "crypto/openssl/names.h"
 #include "crypto/openssl/verify.h"
-#include "tls_select.c" /* for its table */
+#include "crypto/openssl/types.h"
+#include "connection/item.c" /* for its table */
 #include "require.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
@@ -27,98 +28,54 @@ static SSL *ssl;
 static X509_STORE *nobody;
 static EVP_PKEY *key;
 
-/* ---- what tls_select.c wants of the host, which nobody calls here */
-
-int register_select_table(select_row_t *rows)
-{
-	abort();
-}
-
-int pv_parse_index(pv_spec_t *sp, str *in)
-{
-	abort();
-}
-
-int pv_init_iname(pv_spec_t *sp, int number)
-{
-	abort();
-}
-
-int pv_get_spec_index(sip_msg_t *msg, pv_param_t *ip, int *index, int *flags)
-{
-	abort();
-}
-
-int pv_get_null(struct sip_msg *msg, pv_param_t *param, pv_value_t *res)
-{
-	abort();
-}
-
-int pv_get_strval(struct sip_msg *msg, pv_param_t *param, pv_value_t *res, str *value)
-{
-	abort();
-}
-
-int pv_get_strintval(struct sip_msg *msg, pv_param_t *param, pv_value_t *res, str *value,
-                     tls_compat_pv_number number)
-{
-	abort();
-}
-
-void sr_kemi_xval_null(sr_kemi_xval_t *value, int mode)
-{
-	abort();
-}
-
 /* ---- what has to hold */
 
 /* No script and no database may read less of a name than the certificate says: such names are missing. */
-static void check_answer(const struct item *item, const struct text *t)
+static void check_answer(const struct item *item, const struct tls_answer *a)
 {
-	REQUIRE(t->used < t->room && t->s[t->used] == '\0');
-	REQUIRE(memchr(t->s, '\0', t->used) == NULL);
-	for (size_t i = 0; item->get == get_pem && i < t->used; i++)
-		REQUIRE(t->s[i] == '\n' || (t->s[i] >= ' ' && t->s[i] <= '~'));
+	REQUIRE(a->used < a->room && a->s[a->used] == '\0');
+	REQUIRE(memchr(a->s, '\0', a->used) == NULL);
+	for (size_t i = 0; item->what == TLS_CERT_PEM && item->get == get_field && i < a->used; i++)
+		REQUIRE(a->s[i] == '\n' || (a->s[i] >= ' ' && a->s[i] <= '~'));
 }
 
-static int count_of(const struct view *v, int kind)
-{
-	struct text *t = new_text();
+static struct tls_answer answer;
 
-	get_alt_count(v, kind, t);
-	return atoi(t->s);
+static struct question question_about(X509 *x)
+{
+	return (struct question){.ssl = (struct tls_ssl *)ssl, .cert = (struct tls_cert *)x};
+}
+
+static bool get(const struct item *item, const struct question *q)
+{
+	tls_answer_begin(&answer);
+	return item->get(q, item->what, &answer);
 }
 
 /* Each name that is counted is there, from the front and from the back, and no other is. */
-static void check_alt_names(const struct item *item, struct view *v)
+static void check_alt_names(const struct item *item, struct question *q)
 {
-	int count = count_of(v, item->what);
+	int count = count_names(q->cert, item->what);
 
 	for (int i = -count - 2; i < count + 2; i++) {
-		struct text *t = new_text();
-
-		v->index = i;
-		add(t, "", 0);
-		REQUIRE(get_alt_name(v, item->what, t) == (i >= -count && i < count));
-		check_answer(item, t);
+		q->index = i;
+		REQUIRE(get(item, q) == (i >= -count && i < count));
+		check_answer(item, &answer);
 	}
 }
 
 static void ask_everything(X509 *x)
 {
-	struct view v = {.ssl = ssl, .cert = x};
+	struct question q = question_about(x);
 
 	for (int i = 0; i < ITEMS; i++) {
-		struct text *t = new_text();
-
-		if ((items[i].flags & SIDED) == 0 || items[i].get == get_chain)
+		if ((items[i].flags & TLS_ITEM_SIDED) == 0 || items[i].get == get_chain)
 			continue;
-		v.index = 0;
-		add(t, "", 0);
-		if (items[i].get(&v, items[i].what, t))
-			check_answer(&items[i], t);
+		q.index = 0;
+		if (get(&items[i], &q))
+			check_answer(&items[i], &answer);
 		if (items[i].get == get_alt_name)
-			check_alt_names(&items[i], &v);
+			check_alt_names(&items[i], &q);
 	}
 }
 
@@ -142,15 +99,17 @@ static void check_log(X509 *x)
 /* A URL says no more and no less than the text itself. */
 static void check_url(X509 *x)
 {
-	struct view v = {.ssl = ssl, .cert = x};
-	struct text *plain = new_text(), *url = new_text();
-	const char *at = plain->s, *end;
+	static struct tls_answer plain, url;
+	struct question q = question_about(x);
+	const char *at, *end;
 
-	if (!get_pem(&v, PLAIN, plain) || !get_pem(&v, URL_ENCODED, url))
+	tls_answer_begin(&plain);
+	tls_answer_begin(&url);
+	if (!get_field(&q, TLS_CERT_PEM, &plain) || !get_url_encoded(&q, TLS_CERT_PEM, &url))
 		return;
-	at = plain->s;
-	end = plain->s + plain->used;
-	for (const char *u = url->s; *u != '\0'; u++, at++) {
+	at = plain.s;
+	end = plain.s + plain.used;
+	for (const char *u = url.s; *u != '\0'; u++, at++) {
 		char code[3] = "";
 
 		if (*u == '%') {
@@ -164,23 +123,29 @@ static void check_url(X509 *x)
 
 /* ---- whom a certificate is for. OpenSSL's own functions know all but URIs, and take more names than ours */
 
+struct uri_search {
+	const char *name;
+	bool found;
+};
+
+static void look_into_uri(void *arg, enum tls_alt_kind kind, const char *bytes, size_t size)
+{
+	struct uri_search *search = arg;
+	char uri[300];
+
+	if (kind != TLS_ALT_URI || !is_usable(kind, bytes, size) || size >= sizeof(uri))
+		return;
+	snprintf(uri, sizeof(uri), "%.*s", (int)size, bytes);
+	search->found |= strcasestr(uri, search->name) != NULL;
+}
+
 /* Whether one of its URIs has NAME in it. */
 static bool in_uri(X509 *x, const char *name)
 {
-	GENERAL_NAMES *names = alt_names(x);
-	bool found = false;
+	struct uri_search search = {.name = name};
 
-	for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
-		const ASN1_STRING *s = usable_name(sk_GENERAL_NAME_value(names, i), GEN_URI);
-		char uri[300];
-
-		if (s == NULL || ASN1_STRING_length(s) >= (int)sizeof(uri))
-			continue;
-		snprintf(uri, sizeof(uri), "%.*s", ASN1_STRING_length(s), ASN1_STRING_get0_data(s));
-		found |= strcasestr(uri, name) != NULL;
-	}
-	GENERAL_NAMES_free(names);
-	return found;
+	tls_cert_walk_names((struct tls_cert *)x, look_into_uri, &search);
+	return search.found;
 }
 
 static bool is_host_of(X509 *x, const char *name, const char *more)
@@ -254,6 +219,14 @@ static void check_question(X509 *x, const uint8_t *bytes, size_t size)
 
 /* ---- certificates made as an input says */
 
+static int alt_kind(int type)
+{
+	return type == GEN_EMAIL ? TLS_ALT_EMAIL
+	       : type == GEN_DNS ? TLS_ALT_DNS
+	       : type == GEN_URI ? TLS_ALT_URI
+	                         : TLS_ALT_IP;
+}
+
 /* What is left of it. */
 struct input {
 	const uint8_t *at, *end;
@@ -281,7 +254,7 @@ static const int strings[] = {V_ASN1_UTF8STRING,    V_ASN1_PRINTABLESTRING, V_AS
 
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
-static void add_field(X509_NAME *name, int kind, const uint8_t *bytes, int size)
+static void make_field(X509_NAME *name, int kind, const uint8_t *bytes, int size)
 {
 	X509_NAME_add_entry_by_NID(name, fields[kind % COUNT(fields)],
 	                           strings[kind / COUNT(fields) % COUNT(strings)], bytes, size, -1, kind / 128);
@@ -289,12 +262,12 @@ static void add_field(X509_NAME *name, int kind, const uint8_t *bytes, int size)
 
 static void make_subject(struct maker *m, int kind, const uint8_t *bytes, int size)
 {
-	add_field(X509_get_subject_name(m->x), kind, bytes, size);
+	make_field(X509_get_subject_name(m->x), kind, bytes, size);
 }
 
 static void make_issuer(struct maker *m, int kind, const uint8_t *bytes, int size)
 {
-	add_field(X509_get_issuer_name(m->x), kind, bytes, size);
+	make_field(X509_get_issuer_name(m->x), kind, bytes, size);
 }
 
 static void make_alt_name(struct maker *m, int kind, const uint8_t *bytes, int size)
@@ -386,8 +359,6 @@ static int make(struct maker *m, const uint8_t *data, size_t size, unsigned char
 
 static void check(X509 *x, const struct maker *m)
 {
-	struct view v = {.ssl = ssl, .cert = x};
-
 	ask_everything(x);
 	check_url(x);
 	check_log(x);
@@ -395,7 +366,7 @@ static void check(X509 *x, const struct maker *m)
 		check_question(x, m->questions[i].bytes, (size_t)m->questions[i].size);
 	for (int kind = GEN_EMAIL; m != NULL && !m->raw && kind < GEN_RID; kind++)
 		if (kind == GEN_EMAIL || kind == GEN_DNS || kind == GEN_URI || kind == GEN_IPADD)
-			REQUIRE(count_of(&v, kind) == m->usable[kind]);
+			REQUIRE(count_names((struct tls_cert *)x, alt_kind(kind)) == m->usable[kind]);
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)

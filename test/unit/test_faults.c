@@ -1,4 +1,4 @@
-/* links: BENCH tls_rpc.c tls_select.c test/unit/asker.c -Wl,--wrap=CRYPTO_set_mem_functions -Wl,--wrap=nanosleep -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc -Wl,--wrap=strdup */
+/* links: BENCH tls_rpc.c tls_select.c connection/item.c test/unit/asker.c -Wl,--wrap=CRYPTO_set_mem_functions -Wl,--wrap=nanosleep -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc -Wl,--wrap=strdup */
 /*
  * test_faults.c - every allocation of shared memory fails in turn: alone, and with all that come after it;
  * where work needs private memory, every allocation of that too
