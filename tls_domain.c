@@ -235,7 +235,7 @@ static int set_name(struct tls_domain *d, const char *written)
 		return 0;
 	if (d->role == TLS_CLIENT && tls_hostname_read(written, strlen(written), &host))
 		name = host.text;
-	d->server_name = tls_shared_strdup(name);
+	d->server_name = tls_mem_shared_strdup(name);
 	if (d->server_name == NULL)
 		return -1;
 	length = normal_name(name, strlen(name), d->server_name);
@@ -254,23 +254,24 @@ int tls_domain_describe(const struct tls_section *section, struct tls_domain *d)
 	d->address = section->address;
 	d->server_name_mode = s->server_name_mode > 0 ? (enum tls_name_mode)s->server_name_mode : TLS_NAME_EXACT;
 	tls_section_name(section, name, sizeof(name));
-	d->name = tls_shared_strdup(tls_text_clean(name)); /* a long name is cut, perhaps within a character */
+	d->name =
+		tls_mem_shared_strdup(tls_text_clean(name)); /* a long name is cut, perhaps within a character */
 	if (set_name(d, s->server_name) != 0)
 		return -1;
 	if (s->server_id != NULL && s->server_id[0] != '\0' &&
-	    (d->server_id = tls_shared_strdup(s->server_id)) == NULL)
+	    (d->server_id = tls_mem_shared_strdup(s->server_id)) == NULL)
 		return -1;
-	if (s->groups != NULL && s->groups[0] != '\0' && (d->groups = tls_shared_strdup(s->groups)) == NULL)
+	if (s->groups != NULL && s->groups[0] != '\0' && (d->groups = tls_mem_shared_strdup(s->groups)) == NULL)
 		return -1;
 	return d->name != NULL ? 0 : -1;
 }
 
 void tls_domain_clear(struct tls_domain *d)
 {
-	tls_shared_free(d->name);
-	tls_shared_free(d->server_name);
-	tls_shared_free(d->server_id);
-	tls_shared_free(d->groups);
+	tls_mem_shared_free(d->name);
+	tls_mem_shared_free(d->server_name);
+	tls_mem_shared_free(d->server_id);
+	tls_mem_shared_free(d->groups);
 }
 
 /* ---- the index */

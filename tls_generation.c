@@ -37,7 +37,7 @@ static struct shared *shared;
 
 static struct tls_generation *new_generation(int count, struct tls_generation *previous)
 {
-	struct tls_generation *g = tls_shared_alloc(sizeof(*g));
+	struct tls_generation *g = tls_mem_shared_alloc(sizeof(*g));
 	unsigned buckets = 4;
 
 	if (g == NULL)
@@ -46,10 +46,10 @@ static struct tls_generation *new_generation(int count, struct tls_generation *p
 		buckets *= 2;
 	g->bucket_mask = buckets - 1;
 	g->cache = tls_cache_new(previous != NULL ? previous->cache : NULL);
-	g->domains = tls_shared_alloc((size_t)count * sizeof(*g->domains));
-	g->buckets = tls_shared_alloc(buckets * sizeof(*g->buckets));
-	g->ids = tls_shared_alloc(buckets * sizeof(*g->ids));
-	g->places = tls_shared_alloc(buckets * sizeof(*g->places));
+	g->domains = tls_mem_shared_alloc((size_t)count * sizeof(*g->domains));
+	g->buckets = tls_mem_shared_alloc(buckets * sizeof(*g->buckets));
+	g->ids = tls_mem_shared_alloc(buckets * sizeof(*g->ids));
+	g->places = tls_mem_shared_alloc(buckets * sizeof(*g->places));
 	if (g->cache != NULL && g->domains != NULL && g->buckets != NULL && g->ids != NULL && g->places != NULL)
 		return g;
 	tls_generation_discard(g);
@@ -177,18 +177,18 @@ void tls_generation_discard(struct tls_generation *g)
 		tls_domain_clear(&g->domains[i]);
 	}
 	tls_cache_free(g->cache);
-	tls_shared_free(g->domains);
-	tls_shared_free(g->buckets);
-	tls_shared_free(g->ids);
-	tls_shared_free(g->places);
-	tls_shared_free(g);
+	tls_mem_shared_free(g->domains);
+	tls_mem_shared_free(g->buckets);
+	tls_mem_shared_free(g->ids);
+	tls_mem_shared_free(g->places);
+	tls_mem_shared_free(g);
 }
 
 /* ---- the current generation */
 
 int tls_generation_start(void)
 {
-	shared = tls_shared_alloc(sizeof(*shared));
+	shared = tls_mem_shared_alloc(sizeof(*shared));
 	if (shared != NULL && lock_init(&shared->lock) != NULL)
 		return 0;
 	LM_ERR("no shared memory; give the host more with -m\n");

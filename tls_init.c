@@ -189,7 +189,7 @@ static int find_mapping(const void *within, void **start, size_t *size)
 
 void tls_init_hide_memory(void)
 {
-	void *probe = tls_shared_alloc(1), *start;
+	void *probe = tls_mem_shared_alloc(1), *start;
 	size_t size;
 
 	if (probe != NULL &&
@@ -198,7 +198,7 @@ void tls_init_hide_memory(void)
 			"core dumps of this server would hold the keys and secrets of TLS (%s): set disable_core_dump=yes, or keep "
 			"them safe\n",
 			strerror(errno));
-	tls_shared_free(probe);
+	tls_mem_shared_free(probe);
 }
 
 /* ---- life cycle */

@@ -89,7 +89,7 @@ static int start_reserve(void)
 {
 	size_t pieces = source->available() / 64 / RESERVE_PIECE;
 
-	reserve = tls_shared_alloc(sizeof(*reserve));
+	reserve = tls_mem_shared_alloc(sizeof(*reserve));
 	if (reserve == NULL)
 		return -1;
 	reserve_pieces = pieces < RESERVE_PIECES ? (unsigned)pieces : RESERVE_PIECES;
@@ -249,7 +249,7 @@ bool tls_mem_end_fallback(void)
 	return refused == refused_before;
 }
 
-void *tls_shared_alloc(size_t size)
+void *tls_mem_shared_alloc(size_t size)
 {
 	void *p = shared_take(size);
 
@@ -258,7 +258,7 @@ void *tls_shared_alloc(size_t size)
 	return p;
 }
 
-char *tls_shared_strdup(const char *s)
+char *tls_mem_shared_strdup(const char *s)
 {
 	size_t size = strlen(s) + 1;
 	char *copy = shared_take(size);
@@ -266,7 +266,7 @@ char *tls_shared_strdup(const char *s)
 	return copy != NULL ? memcpy(copy, s, size) : NULL;
 }
 
-void tls_shared_free(void *p)
+void tls_mem_shared_free(void *p)
 {
 	if (p != NULL)
 		tls_heap_free(p);

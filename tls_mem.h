@@ -44,11 +44,11 @@ bool tls_mem_end_fallback(void);
 
 /*
  * A shared block, zeroed. It needs no scope. NULL without memory. The caller owns it and frees it with
- * tls_shared_free(), in any process; NULL may be freed.
+ * tls_mem_shared_free(), in any process; NULL may be freed.
  */
-void *tls_shared_alloc(size_t size);
-char *tls_shared_strdup(const char *s);
-void tls_shared_free(void *p);
+void *tls_mem_shared_alloc(size_t size);
+char *tls_mem_shared_strdup(const char *s);
+void tls_mem_shared_free(void *p);
 
 /* Bytes that the library holds in this process's private world, with what malloc adds. */
 long tls_mem_private(void);

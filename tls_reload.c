@@ -177,7 +177,7 @@ int tls_reload_start(const struct tls_settings *s)
 	struct tls_report r;
 
 	params = s;
-	shared = tls_shared_alloc(sizeof(*shared));
+	shared = tls_mem_shared_alloc(sizeof(*shared));
 	if (shared == NULL || lock_init(&shared->lock) == NULL) {
 		LM_ERR("no shared memory; give the host more with -m\n");
 		return -1;

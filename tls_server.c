@@ -104,7 +104,7 @@ int tls_server_open(struct tcp_connection *c, int sock)
 	(void)sock;
 	if (tls_pressure_is_low_to_open(c))
 		return -1;
-	t = tls_shared_alloc(sizeof(*t));
+	t = tls_mem_shared_alloc(sizeof(*t));
 	if (t == NULL) {
 		LM_ERR("connection with %s refused: no shared memory; give the host more with -m\n",
 		       tls_failure_peer(c, &peer));
@@ -121,7 +121,7 @@ int tls_server_open(struct tcp_connection *c, int sock)
 	c->lifetime = S_TO_TICKS((ticks_t)options()->handshake_timeout);
 	c->timeout = get_ticks_raw() + c->lifetime;
 	if ((t->role == TLS_CLIENT ? tls_choice_ask_script(c, t) : join_limit(c, t)) != 0) {
-		tls_shared_free(t);
+		tls_mem_shared_free(t);
 		return -1;
 	}
 	c->extra_data = t;
@@ -149,9 +149,9 @@ void tls_server_clean(struct tcp_connection *c)
 	tls_generation_unpin(t->generation);
 	tls_queue_clear(&t->queue);
 	tls_queue_free_chunk(t->input);
-	tls_shared_free(t->server_name);
-	tls_shared_free(t->server_id);
-	tls_shared_free(t);
+	tls_mem_shared_free(t->server_name);
+	tls_mem_shared_free(t->server_id);
+	tls_mem_shared_free(t);
 }
 
 /* ---- from the first byte to the handshake's end */

@@ -42,8 +42,8 @@ static int refuse(struct tls_connection *t, enum tls_stat why, const char *reaso
 {
 	tls_failure_log(t, why, "connecting", reason);
 	tls_generation_unpin(t->generation);
-	tls_shared_free(t->server_name);
-	tls_shared_free(t->server_id);
+	tls_mem_shared_free(t->server_name);
+	tls_mem_shared_free(t->server_id);
 	return -1;
 }
 

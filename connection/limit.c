@@ -75,7 +75,7 @@ static bool enter(const struct tls_address *from, int limit, struct tls_limit **
 	if (*place != NULL && (*place)->count >= limit)
 		return false;
 	if (*place == NULL) {
-		*place = tls_shared_alloc(sizeof(**place));
+		*place = tls_mem_shared_alloc(sizeof(**place));
 		if (*place == NULL)
 			return true; /* the connection itself will not find memory either */
 		(*place)->from = *from;
@@ -106,7 +106,7 @@ void tls_limit_leave(struct tls_limit *limit)
 	lock_get(&shared->lock);
 	if (--limit->count == 0) {
 		*find(&limit->from) = limit->next;
-		tls_shared_free(limit);
+		tls_mem_shared_free(limit);
 	}
 	lock_release(&shared->lock);
 }

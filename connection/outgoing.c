@@ -155,7 +155,7 @@ void tls_outgoing_wish(struct tls_wish *out)
 /* A shared copy, NULL when LENGTH is 0. Clears *OK without memory. */
 static char *copy_of(const char *text, size_t length, bool *ok)
 {
-	char *copy = length > 0 ? tls_shared_alloc(length + 1) : NULL;
+	char *copy = length > 0 ? tls_mem_shared_alloc(length + 1) : NULL;
 
 	if (copy != NULL)
 		memcpy(copy, text, length);
@@ -180,8 +180,8 @@ const char *tls_outgoing_choose(char **server_name, char **server_id)
 	connect_id[0] = '\0';
 	if (ok)
 		return NULL;
-	tls_shared_free(*server_name);
-	tls_shared_free(*server_id);
+	tls_mem_shared_free(*server_name);
+	tls_mem_shared_free(*server_id);
 	*server_name = *server_id = NULL;
 	return TLS_OUTGOING_NO_MEMORY;
 }

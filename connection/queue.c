@@ -31,7 +31,7 @@ unsigned long tls_queue_total(void)
 
 struct tls_chunk *tls_queue_new_chunk(const void *bytes, unsigned size, unsigned room)
 {
-	struct tls_chunk *chunk = tls_shared_alloc(sizeof(*chunk) + room);
+	struct tls_chunk *chunk = tls_mem_shared_alloc(sizeof(*chunk) + room);
 
 	if (chunk == NULL)
 		return NULL;
@@ -45,7 +45,7 @@ void tls_queue_free_chunk(struct tls_chunk *chunk)
 {
 	if (chunk != NULL)
 		explicit_bzero(chunk->bytes, chunk->used);
-	tls_shared_free(chunk);
+	tls_mem_shared_free(chunk);
 }
 
 /* A piece at the end of Q with room for SIZE bytes. NULL without memory. */

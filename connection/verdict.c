@@ -56,7 +56,7 @@ void tls_verdict_free(struct tls_verdict_note *note)
 	if (note == NULL)
 		return;
 	tls_cert_free(note->leaf);
-	tls_shared_free(note);
+	tls_mem_shared_free(note);
 }
 
 /* ---- what a message demands */
@@ -196,7 +196,7 @@ static void keep(struct tls_connection *t, struct tls_verdict_note *note)
 /* Verifies and keeps the verdict. Shared scope. */
 static bool judge(struct tls_connection *t, const struct tls_demand *d)
 {
-	struct tls_verdict_note *note = tls_shared_alloc(sizeof(*note));
+	struct tls_verdict_note *note = tls_mem_shared_alloc(sizeof(*note));
 	struct tls_peer p;
 	bool good;
 

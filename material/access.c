@@ -349,7 +349,7 @@ static void free_targets(struct targets *all)
 /* Tries ALL and reports. Returns 0, -1 when no process could become the user. */
 static int try_and_tell(struct targets *all, struct tls_report *r)
 {
-	struct verdict *v = tls_shared_alloc((size_t)all->count * sizeof(*v));
+	struct verdict *v = tls_mem_shared_alloc((size_t)all->count * sizeof(*v));
 	int result;
 
 	if (v == NULL)
@@ -359,7 +359,7 @@ static int try_and_tell(struct targets *all, struct tls_report *r)
 	for (const struct target *t = all->first; t != NULL; t = t->next, v++)
 		if (v->denied)
 			tell(t, v, r);
-	tls_shared_free(all->verdicts);
+	tls_mem_shared_free(all->verdicts);
 	return result;
 }
 

@@ -41,7 +41,7 @@ bool tls_cache_memory_short(void)
 
 struct tls_cache *tls_cache_new(const struct tls_cache *previous)
 {
-	struct tls_cache *cache = tls_shared_alloc(sizeof(*cache));
+	struct tls_cache *cache = tls_mem_shared_alloc(sizeof(*cache));
 
 	if (cache != NULL)
 		cache->previous = previous;
@@ -81,9 +81,9 @@ static void drop_item(struct tls_cache_item *item)
 		item->kind->free(item);
 	if (item->id != NULL)
 		explicit_bzero(item->id, strlen(item->id));
-	tls_shared_free(item->id);
+	tls_mem_shared_free(item->id);
 	tls_remarks_free(item->remarks);
-	tls_shared_free(item);
+	tls_mem_shared_free(item);
 }
 
 void tls_cache_free(struct tls_cache *cache)
@@ -92,8 +92,8 @@ void tls_cache_free(struct tls_cache *cache)
 		return;
 	for (int i = 0; i < cache->count; i++)
 		drop_item(cache->items[i]);
-	tls_shared_free(cache->items);
-	tls_shared_free(cache);
+	tls_mem_shared_free(cache->items);
+	tls_mem_shared_free(cache);
 }
 
 static struct tls_cache_item *find_item(const struct tls_cache *cache, const struct tls_cache_kind *kind,
@@ -110,13 +110,13 @@ static int keep_item(struct tls_cache *cache, struct tls_cache_item *item)
 {
 	if (cache->count == cache->room) {
 		int room = cache->room > 0 ? 2 * cache->room : 16;
-		struct tls_cache_item **items = tls_shared_alloc((size_t)room * sizeof(struct tls_cache_item *));
+		struct tls_cache_item **items = tls_mem_shared_alloc((size_t)room * sizeof(struct tls_cache_item *));
 
 		if (items == NULL)
 			return -1;
 		if (cache->count > 0)
 			memcpy(items, cache->items, (size_t)cache->count * sizeof(struct tls_cache_item *));
-		tls_shared_free(cache->items);
+		tls_mem_shared_free(cache->items);
 		cache->items = items;
 		cache->room = room;
 	}
@@ -146,17 +146,17 @@ static struct tls_cache_item *take_over(struct tls_cache *cache, const struct tl
 static struct tls_cache_item *new_item(const struct tls_cache_kind *kind, const char *id,
                                        const struct tls_stamp *stamp)
 {
-	struct tls_cache_item *item = tls_shared_alloc(kind->size);
+	struct tls_cache_item *item = tls_mem_shared_alloc(kind->size);
 
 	if (item == NULL)
 		return NULL;
 	item->kind = kind;
 	atomic_init(&item->refs, 1);
 	item->stamp = *stamp;
-	item->id = tls_shared_strdup(id);
+	item->id = tls_mem_shared_strdup(id);
 	if (item->id != NULL)
 		return item;
-	tls_shared_free(item);
+	tls_mem_shared_free(item);
 	return NULL;
 }
 

@@ -24,7 +24,7 @@ void tls_remarks_keep(struct tls_remark **remarks, const struct tls_report *said
 		remarks = &(*remarks)->next;
 	for (const struct tls_problem *p = said->first; p != NULL; p = p->next) {
 		struct tls_remark *remark = p->severity == TLS_WARNING
-		                                ? tls_shared_alloc(sizeof(*remark) + strlen(p->text) + 1)
+		                                ? tls_mem_shared_alloc(sizeof(*remark) + strlen(p->text) + 1)
 		                                : NULL;
 
 		if (remark == NULL)
@@ -50,7 +50,7 @@ void tls_remarks_free(struct tls_remark *remark)
 	while (remark != NULL) {
 		struct tls_remark *next = remark->next;
 
-		tls_shared_free(remark);
+		tls_mem_shared_free(remark);
 		remark = next;
 	}
 }

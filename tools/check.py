@@ -19,13 +19,15 @@ import time
 import traceback
 import xml.etree.ElementTree as ET
 
+import house
+
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 RESULTS = os.path.join("build", "check")
 UNIT_SECONDS = 2400  # for one program, and none takes a tenth of it on a machine of its own
 FUZZ_SECONDS = 10
 HANG_SECONDS = 60  # no input takes a hundredth of it
 SYSTEM_SECONDS = 600  # for another Debian system, from nothing, and the core of the tests in it
-LONGEST_FUNCTION = 100
+LONGEST_FUNCTION = 100  # in tests; the module's own are shorter (tools/house.py)
 JOBS = os.cpu_count() or 1
 MAKE = ["make", "--no-print-directory", "-s", f"-j{JOBS}"]
 LONG_PROGRAMS = ["test_faults", "test_faults_heap", "test_heap"]  # begin first, so that none is left alone at the end
@@ -193,6 +195,7 @@ def check_style(count):
               lines_matching(VERSION_CONDITION, [name for name in module if os.path.basename(name) != "compat.h"]))
     count.one("no promises in the sources", lines_matching(PROMISE, names))
     count.one("length of functions", long_functions(names))
+    count.one("the plan of the house", "\n".join(house.complaints(TOP)))
     count.one("shell syntax", "".join(complaint_of(["bash", "-n", name]) for name in scripts))
     count.one("python syntax", python_errors(python))
     count.one("commands of doc/certificates.md", documented_commands("doc/certificates.md"))

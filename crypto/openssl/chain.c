@@ -31,13 +31,13 @@ struct tls_chain {
 static int note_line(struct tls_chain_file *file, int number, int line)
 {
 	if (number % 16 == 0) {
-		int *lines = tls_shared_alloc((size_t)(number + 16) * sizeof(*lines));
+		int *lines = tls_mem_shared_alloc((size_t)(number + 16) * sizeof(*lines));
 
 		if (lines == NULL)
 			return -1;
 		if (number > 0)
 			memcpy(lines, file->lines, (size_t)number * sizeof(*lines));
-		tls_shared_free(file->lines);
+		tls_mem_shared_free(file->lines);
 		file->lines = lines;
 	}
 	file->lines[number] = line;
@@ -77,7 +77,7 @@ static int load(struct tls_cache_item *item, const struct tls_cache_source *sour
 		return -1;
 	tls_bundle_open(&bundle, f.data, f.size, &at);
 	result = parse_chain(&bundle, chain);
-	chain->path = tls_shared_strdup(source->file);
+	chain->path = tls_mem_shared_strdup(source->file);
 	if (tls_bundle_end(&bundle, "certificate") != 0)
 		result = -1;
 	else if (result != 0 || chain->path == NULL)
@@ -112,8 +112,8 @@ static void free_chain(struct tls_cache_item *item)
 
 	X509_free(file->leaf);
 	sk_X509_pop_free(file->others, X509_free);
-	tls_shared_free(file->lines);
-	tls_shared_free(file->path);
+	tls_mem_shared_free(file->lines);
+	tls_mem_shared_free(file->path);
 }
 
 struct tls_chain *tls_chain_load(struct tls_cache *cache, const char *path, const struct tls_origin *from,

@@ -50,7 +50,7 @@ struct memory {
 	void (*give)(void *p);
 };
 
-static struct memory memory = {.take = tls_shared_alloc, .give = tls_shared_free};
+static struct memory memory = {.take = tls_mem_shared_alloc, .give = tls_mem_shared_free};
 
 static voidpf stream_take(voidpf unused, uInt count, uInt size)
 {

@@ -33,7 +33,7 @@ struct tls_crls {
 
 int tls_crls_add(struct tls_crls **all, X509_CRL *crl, const char *path, int line)
 {
-	struct tls_crls *one = tls_shared_alloc(sizeof(*one) + strlen(path) + 1);
+	struct tls_crls *one = tls_mem_shared_alloc(sizeof(*one) + strlen(path) + 1);
 
 	if (one == NULL)
 		return -1;
@@ -58,7 +58,7 @@ void tls_crls_free(struct tls_crls *all)
 	for (; all != NULL; all = next) {
 		next = all->next;
 		X509_CRL_free(all->crl);
-		tls_shared_free(all);
+		tls_mem_shared_free(all);
 	}
 }
 

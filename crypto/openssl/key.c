@@ -95,7 +95,7 @@ static int load(struct tls_cache_item *item, const struct tls_cache_source *sour
 	}
 	if (tls_place_read(&at, &f) != 0)
 		return -1;
-	key->path = tls_shared_strdup(source->file);
+	key->path = tls_mem_shared_strdup(source->file);
 	if (key->path != NULL)
 		key->parsed = parse_key(&f, source->password);
 	if (key->path == NULL)
@@ -130,9 +130,9 @@ static void free_key(struct tls_cache_item *item)
 
 	for (int i = 0; copies != NULL && i < get_max_procs(); i++)
 		EVP_PKEY_free(copies[i]);
-	tls_shared_free(copies);
+	tls_mem_shared_free(copies);
 	EVP_PKEY_free(key->parsed);
-	tls_shared_free(key->path);
+	tls_mem_shared_free(key->path);
 }
 
 struct tls_key *tls_key_load(struct tls_cache *cache, const char *path, const char *password,
@@ -164,12 +164,12 @@ static EVP_PKEY **copies_of(struct tls_key *key)
 
 	if (copies != NULL)
 		return copies;
-	fresh = tls_shared_alloc((size_t)get_max_procs() * sizeof(*fresh));
+	fresh = tls_mem_shared_alloc((size_t)get_max_procs() * sizeof(*fresh));
 	if (fresh == NULL)
 		return NULL;
 	if (atomic_compare_exchange_strong(&key->copies, &copies, fresh))
 		return fresh;
-	tls_shared_free(fresh);
+	tls_mem_shared_free(fresh);
 	return copies;
 }
 

@@ -57,7 +57,7 @@ static int make_key(struct ticket_key *k)
 static int start_in_scope(void *arg)
 {
 	(void)arg;
-	keys = tls_shared_alloc(sizeof(*keys));
+	keys = tls_mem_shared_alloc(sizeof(*keys));
 	if (keys == NULL || lock_init(&keys->lock) == NULL)
 		return -1;
 	ticket_cipher = EVP_CIPHER_fetch(tls_library_context(), "AES-256-CBC", NULL);

@@ -23,7 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static size_t blocks_size;
 
-void *tls_shared_alloc(size_t size)
+void *tls_mem_shared_alloc(size_t size)
 {
 	size_t *p = calloc(1, size + 16);
 
@@ -34,7 +34,7 @@ void *tls_shared_alloc(size_t size)
 	return (char *)p + 16;
 }
 
-void tls_shared_free(void *p)
+void tls_mem_shared_free(void *p)
 {
 	size_t *begin = (size_t *)((char *)p - 16);
 

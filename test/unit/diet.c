@@ -1,4 +1,4 @@
-/* links: HEAPED -Wl,--wrap=CRYPTO_set_mem_functions -Wl,--wrap=tls_shared_alloc */
+/* links: HEAPED -Wl,--wrap=CRYPTO_set_mem_functions -Wl,--wrap=tls_mem_shared_alloc */
 /*
  * diet.c - what an idle connection keeps in shared memory: every live block, by where it was asked for
  *
@@ -86,12 +86,12 @@ int __wrap_CRYPTO_set_mem_functions(CRYPTO_malloc_fn m, CRYPTO_realloc_fn r, CRY
 	return __real_CRYPTO_set_mem_functions(noting_malloc, noting_realloc, noting_free);
 }
 
-void *__real_tls_shared_alloc(size_t size);
-void *__wrap_tls_shared_alloc(size_t size);
+void *__real_tls_mem_shared_alloc(size_t size);
+void *__wrap_tls_mem_shared_alloc(size_t size);
 
-void *__wrap_tls_shared_alloc(size_t size)
+void *__wrap_tls_mem_shared_alloc(size_t size)
 {
-	void *p = __real_tls_shared_alloc(size);
+	void *p = __real_tls_mem_shared_alloc(size);
 
 	forget(p); /* one that was there before was freed without a note */
 	note(p, size, "this module", 0);

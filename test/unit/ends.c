@@ -502,7 +502,7 @@ int send_all(int socket, void *data, int size)
 
 static char *copy_of(const char *text, bool *ok)
 {
-	char *copy = text != NULL ? tls_shared_strdup(text) : NULL;
+	char *copy = text != NULL ? tls_mem_shared_strdup(text) : NULL;
 
 	if (text != NULL && copy == NULL)
 		*ok = false;
@@ -519,8 +519,8 @@ const char *tls_outgoing_choose(char **name, char **id)
 	*id = copy_of(ends_server_id, &ok);
 	if (ok)
 		return NULL;
-	tls_shared_free(*name);
-	tls_shared_free(*id);
+	tls_mem_shared_free(*name);
+	tls_mem_shared_free(*id);
 	*name = *id = NULL;
 	return TLS_OUTGOING_NO_MEMORY;
 }

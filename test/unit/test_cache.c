@@ -37,7 +37,7 @@ unsigned long shm_mem_size = 64ul << 20;
 static size_t available = 64u << 20;
 static long blocks, asked, fail_at; /* FAIL_AT of 0: none fails */
 
-void *tls_shared_alloc(size_t size)
+void *tls_mem_shared_alloc(size_t size)
 {
 	struct block *b = ++asked == fail_at ? NULL : calloc(1, sizeof(*b) + size);
 
@@ -48,14 +48,14 @@ void *tls_shared_alloc(size_t size)
 	return b + 1;
 }
 
-char *tls_shared_strdup(const char *s)
+char *tls_mem_shared_strdup(const char *s)
 {
-	char *copy = tls_shared_alloc(strlen(s) + 1);
+	char *copy = tls_mem_shared_alloc(strlen(s) + 1);
 
 	return copy != NULL ? strcpy(copy, s) : NULL;
 }
 
-void tls_shared_free(void *p)
+void tls_mem_shared_free(void *p)
 {
 	struct block *b;
 
@@ -125,7 +125,7 @@ static int load_note(struct tls_cache_item *item, const struct tls_cache_source 
 
 	loads++;
 	assert_null(note->name);
-	note->name = tls_shared_strdup(source->file);
+	note->name = tls_mem_shared_strdup(source->file);
 	if (note->name == NULL || load_result != 0) {
 		tls_report_add(r, TLS_ERROR, from[0].file, from[0].line, from[0].setting, "cannot be loaded");
 		return -1;
@@ -146,7 +146,7 @@ static void review_note(const struct tls_cache_item *item, const struct tls_cach
 static void free_note(struct tls_cache_item *item)
 {
 	frees++;
-	tls_shared_free(((struct note *)item)->name);
+	tls_mem_shared_free(((struct note *)item)->name);
 }
 
 static const struct tls_cache_kind notes = {

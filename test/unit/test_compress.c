@@ -32,7 +32,7 @@ static unsigned char block[RECORD], answer[RECORD];
 static long blocks, bytes, most_bytes;
 static int fail_after = -1;
 
-void *tls_shared_alloc(size_t size)
+void *tls_mem_shared_alloc(size_t size)
 {
 	size_t *p = fail_after == 0 ? NULL : calloc(1, size + 16);
 
@@ -48,7 +48,7 @@ void *tls_shared_alloc(size_t size)
 	return (char *)p + 16;
 }
 
-void tls_shared_free(void *p)
+void tls_mem_shared_free(void *p)
 {
 	size_t *begin = (size_t *)((char *)p - 16);
 

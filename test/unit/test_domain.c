@@ -31,13 +31,13 @@
 
 static long blocks;
 
-char *tls_shared_strdup(const char *s)
+char *tls_mem_shared_strdup(const char *s)
 {
 	blocks++;
 	return strdup(s);
 }
 
-void tls_shared_free(void *p)
+void tls_mem_shared_free(void *p)
 {
 	blocks -= p != NULL;
 	free(p);

@@ -25,7 +25,7 @@
 static bool memory_is_short;
 static long blocks;
 
-void *tls_shared_alloc(size_t size)
+void *tls_mem_shared_alloc(size_t size)
 {
 	void *p = memory_is_short ? NULL : calloc(1, size);
 
@@ -33,7 +33,7 @@ void *tls_shared_alloc(size_t size)
 	return p;
 }
 
-void tls_shared_free(void *p)
+void tls_mem_shared_free(void *p)
 {
 	blocks -= p != NULL;
 	free(p);

@@ -193,7 +193,7 @@ static void a_block_stays_in_its_world_when_resized(void **state)
 
 static void a_small_change_of_size_moves_nothing(void **state)
 {
-	char *p = tls_shared_strdup("this stays where it is"), *old = p;
+	char *p = tls_mem_shared_strdup("this stays where it is"), *old = p;
 
 	(void)state;
 	p = OPENSSL_realloc(p, 32);
@@ -201,7 +201,7 @@ static void a_small_change_of_size_moves_nothing(void **state)
 	p = OPENSSL_realloc(p, 20);
 	assert_ptr_equal(p, old);
 	assert_memory_equal(p, "this stays where it is", 20);
-	tls_shared_free(p);
+	tls_mem_shared_free(p);
 }
 
 /* Takes all memory there is, in blocks that get smaller; each begins with the address of the one before. */
@@ -210,7 +210,7 @@ static void *take_all(void)
 	void *last = NULL, *p;
 
 	for (size_t size = 100000; size >= 16; size = size * 3 / 4)
-		while ((p = tls_shared_alloc(size)) != NULL) {
+		while ((p = tls_mem_shared_alloc(size)) != NULL) {
 			memcpy(p, &last, sizeof(last));
 			last = p;
 		}
@@ -223,7 +223,7 @@ static void give_all(void *last)
 		void *p = last;
 
 		memcpy(&last, p, sizeof(last));
-		tls_shared_free(p);
+		tls_mem_shared_free(p);
 	}
 }
 
@@ -236,13 +236,13 @@ static void pass_message(void)
 	void *in, *out;
 
 	tls_mem_use_reserve(true);
-	in = tls_shared_alloc(17000);
-	out = tls_shared_alloc(17000);
+	in = tls_mem_shared_alloc(17000);
+	out = tls_mem_shared_alloc(17000);
 	tls_mem_use_reserve(false);
 	assert_non_null(in);
 	assert_non_null(out);
-	tls_shared_free(in);
-	tls_shared_free(out);
+	tls_mem_shared_free(in);
+	tls_mem_shared_free(out);
 }
 
 static void established_connections_have_a_reserve(void **state)
@@ -257,13 +257,13 @@ static void established_connections_have_a_reserve(void **state)
 	scarce = true;
 	all = take_all();
 	assert_true(tls_mem_was_short());
-	assert_null(tls_shared_alloc(17000));
+	assert_null(tls_mem_shared_alloc(17000));
 	for (int i = 0; i < 10; i++)
 		pass_message();
 	assert_true(tls_mem_was_short());
 	assert_false(tls_mem_recover(100)); /* nothing beside the reserve, or not even that */
 	tls_mem_use_reserve(true);
-	assert_null(tls_shared_alloc(100000)); /* the reserve is not for such */
+	assert_null(tls_mem_shared_alloc(100000)); /* the reserve is not for such */
 	tls_mem_use_reserve(false);
 	scarce = false;
 	give_all(all);
@@ -276,21 +276,21 @@ static void established_connections_have_a_reserve(void **state)
 static void a_resize_without_memory_leaves_the_block(void **state)
 {
 	struct tls_mem_stats before;
-	char *small = tls_shared_strdup("still here"), *great = tls_shared_alloc(1000);
+	char *small = tls_mem_shared_strdup("still here"), *great = tls_mem_shared_alloc(1000);
 	void *all = take_all();
 
 	(void)state;
 	tls_mem_get_stats(&before);
 	assert_null(OPENSSL_realloc(small, 1000));
-	assert_null(tls_shared_alloc(10));
-	assert_null(tls_shared_strdup("no room"));
+	assert_null(tls_mem_shared_alloc(10));
+	assert_null(tls_mem_shared_strdup("no room"));
 	assert_string_equal(small, "still here");
 	assert_int_equal(since(&before).refused, 3);
 	assert_ptr_equal(OPENSSL_realloc(great, 20), great); /* it has room, so it does not fail */
 	assert_int_equal(since(&before).blocks, 0);
 	give_all(all);
-	tls_shared_free(small);
-	tls_shared_free(great);
+	tls_mem_shared_free(small);
+	tls_mem_shared_free(great);
 }
 
 static void odd_sizes_are_answered_as_libc_does(void **state)
@@ -301,34 +301,34 @@ static void odd_sizes_are_answered_as_libc_does(void **state)
 	assert_null(OPENSSL_malloc(SIZE_MAX));
 	assert_null(OPENSSL_malloc(SIZE_MAX - 8));
 	OPENSSL_free(NULL);
-	tls_shared_free(NULL);
+	tls_mem_shared_free(NULL);
 	tls_crypto_leave();
 }
 
 static void shared_blocks_are_zeroed(void **state)
 {
 	static const unsigned char zero[64];
-	unsigned char *p = tls_shared_alloc(sizeof(zero)), *again;
+	unsigned char *p = tls_mem_shared_alloc(sizeof(zero)), *again;
 
 	(void)state;
 	memset(p, 0xff, sizeof(zero));
-	tls_shared_free(p);
-	again = tls_shared_alloc(sizeof(zero));
+	tls_mem_shared_free(p);
+	again = tls_mem_shared_alloc(sizeof(zero));
 	assert_ptr_equal(again, p);
 	assert_memory_equal(again, zero, sizeof(zero));
-	tls_shared_free(again);
+	tls_mem_shared_free(again);
 }
 
 static void a_resized_block_leaves_no_secret_behind(void **state)
 {
-	char *p = tls_shared_strdup("a secret that must go"), *old = p;
+	char *p = tls_mem_shared_strdup("a secret that must go"), *old = p;
 
 	(void)state;
 	p = OPENSSL_realloc(p, 4000);
 	assert_non_null(p);
 	assert_ptr_not_equal(p, old);
 	assert_null(memmem(old, 22, "secret", 6));
-	tls_shared_free(p);
+	tls_mem_shared_free(p);
 }
 
 /* Runs ACT in a child and returns the signal that ended it, 0 for none. */
@@ -348,15 +348,15 @@ static int signal_of(void (*act)(void))
 
 static void free_twice(void)
 {
-	void *p = tls_shared_alloc(10);
+	void *p = tls_mem_shared_alloc(10);
 
-	tls_shared_free(p);
-	tls_shared_free(p);
+	tls_mem_shared_free(p);
+	tls_mem_shared_free(p);
 }
 
 static void free_foreign(void)
 {
-	tls_shared_free(arena + ARENA_SIZE - 64);
+	tls_mem_shared_free(arena + ARENA_SIZE - 64);
 }
 
 static void wrong_frees_are_caught(void **state)
@@ -369,7 +369,7 @@ static void wrong_frees_are_caught(void **state)
 static void processes_count_together(void **state)
 {
 	struct tls_mem_stats before;
-	void *p = tls_shared_alloc(1000);
+	void *p = tls_mem_shared_alloc(1000);
 	int status;
 	pid_t pid;
 
@@ -377,8 +377,8 @@ static void processes_count_together(void **state)
 	tls_mem_get_stats(&before);
 	pid = fork();
 	if (pid == 0) {
-		tls_shared_free(p);
-		_exit(tls_shared_alloc(300) != NULL ? 0 : 1);
+		tls_mem_shared_free(p);
+		_exit(tls_mem_shared_alloc(300) != NULL ? 0 : 1);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);

@@ -122,12 +122,12 @@ sr_xavp_t *xavp_get_child_with_sval(str *group, str *field)
 	return x->val.v.s.s != NULL ? x : NULL;
 }
 
-void *tls_shared_alloc(size_t size)
+void *tls_mem_shared_alloc(size_t size)
 {
 	return shared_left-- > 0 ? calloc(1, size) : NULL;
 }
 
-void tls_shared_free(void *p)
+void tls_mem_shared_free(void *p)
 {
 	free(p);
 }
@@ -166,8 +166,8 @@ static const char *fault(const char *wanted_name, const char *wanted_id)
 	}
 	assert_string_equal(got_name != NULL ? got_name : "", wanted_name);
 	assert_string_equal(got_id != NULL ? got_id : "", wanted_id);
-	tls_shared_free(got_name);
-	tls_shared_free(got_id);
+	tls_mem_shared_free(got_name);
+	tls_mem_shared_free(got_id);
 	return NULL;
 }
 

@@ -118,12 +118,12 @@ int tls_list_kill(int id)
 	return id == t.id ? 0 : -1;
 }
 
-void *tls_shared_alloc(size_t size)
+void *tls_mem_shared_alloc(size_t size)
 {
 	return calloc(1, size);
 }
 
-void tls_shared_free(void *p)
+void tls_mem_shared_free(void *p)
 {
 	free(p);
 }

@@ -41,13 +41,13 @@ static size_t memory_left;
 static bool memory_was_short, memory_recovers;
 static int recoveries;
 
-void *tls_shared_alloc(size_t size)
+void *tls_mem_shared_alloc(size_t size)
 {
 	blocks++;
 	return calloc(1, size);
 }
 
-void tls_shared_free(void *p)
+void tls_mem_shared_free(void *p)
 {
 	blocks -= p != NULL;
 	free(p);
@@ -156,7 +156,7 @@ const char TLS_OUTGOING_NO_MEMORY[] = "no shared memory";
 
 static char *copy_of(const char *text)
 {
-	return text != NULL ? strcpy(tls_shared_alloc(strlen(text) + 1), text) : NULL;
+	return text != NULL ? strcpy(tls_mem_shared_alloc(strlen(text) + 1), text) : NULL;
 }
 
 const char *tls_outgoing_choose(char **server_name, char **server_id)
