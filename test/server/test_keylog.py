@@ -299,7 +299,7 @@ def test_file_that_cannot_be_made_anew(start_host, certs):
     for _ in range(4):
         with connect(host.port(), "1.2") as client:
             assert client.ask().status == 200
-    assert len(re.findall(r"ERROR: .*keylog_file \S+/logs/keys: Permission denied \(user nobody\).*; secrets are lost", host.log())) == 1
+    assert len(re.findall(r"ERROR: .*keylog_file \S+/logs/keys: Permission denied \(user nobody\).*; no secrets are written", host.log())) == 1
 
 
 @as_root
@@ -322,7 +322,7 @@ def test_file_that_would_be_another_users(start_host, certs, case):
     before = os.stat(other)
     log = host.refuses()
     words = {"root's file": r"Permission denied \(user nobody\)", "closed folder": r"Permission denied \(user nobody\)",
-             "link": "it is a symbolic link", "hard link": "hard link; remove it",
+             "link": "it is a symbolic link", "hard link": r"a second name \(a hard link\); remove that",
              "somebody's": "must belong to user nobody.*chown nobody|Permission denied"}[case]
     assert re.search(rf"ERROR: .*keylog_file {path}: .*(?:{words})", log), log
     after = os.stat(other)
