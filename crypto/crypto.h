@@ -89,7 +89,10 @@ const char *tls_crypto_errors(char *out, size_t size);
 /* Empties this thread's error queue. */
 void tls_crypto_clear_errors(void);
 
-/* SIZE random bytes. Any process, after tls_crypto_start_shared(); any scope. Returns 0 or -1. */
+/*
+ * SIZE random bytes. Any process, after tls_crypto_start_shared(); as tls_crypto_run_shared(). Returns 0 or -1; any
+ * errors are in no queue.
+ */
 int tls_crypto_random(void *out, size_t size);
 
 #define TLS_DIGEST_SIZE 32

@@ -295,14 +295,26 @@ void tls_crypto_process(void)
 
 /* ---- random numbers, digests and locks for the rest of the module */
 
+struct wanted {
+	void *out;
+	size_t size;
+};
+
+static int fill_in_scope(void *arg)
+{
+	const struct wanted *w = arg;
+	int ok = RAND_bytes_ex(shared_libctx, w->out, w->size, 0);
+
+	ERR_clear_error();
+	return ok == 1 ? 0 : -1;
+}
+
+/* OpenSSL makes a generator for each thread that asks, in the shared library context. */
 int tls_crypto_random(void *out, size_t size)
 {
-	int ok;
+	struct wanted w = {.out = out, .size = size};
 
-	tls_crypto_enter(); /* what OpenSSL keeps of it belongs to the shared library context */
-	ok = RAND_bytes_ex(shared_libctx, out, size, 0);
-	tls_crypto_leave();
-	return ok == 1 ? 0 : -1;
+	return tls_crypto_run_shared(fill_in_scope, &w);
 }
 
 int tls_crypto_digest(const struct tls_piece *pieces, size_t count, unsigned char out[TLS_DIGEST_SIZE])

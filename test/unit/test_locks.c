@@ -15,6 +15,9 @@
 
 #include <cmocka.h>
 
+#include "heap/heap.h"
+#include "tls_mem.h"
+#include "crypto/crypto.h"
 #include "tls_init.h"
 #include "fake_host.h"
 #include "fake_memory.h"
@@ -75,6 +78,21 @@ static void test_threads_of_the_host_take_them_away(void **state)
 	}
 }
 
+/* Before the forks: a child would inherit what the thread that forks has in shared memory. */
+static void test_random_numbers_leave_the_thread_nothing(void **state)
+{
+	static const unsigned char nothing[32];
+	unsigned char bytes[sizeof(nothing)] = {0};
+	struct tls_mem_stats before, after;
+
+	(void)state;
+	tls_mem_get_stats(&before);
+	assert_int_equal(tls_crypto_random(bytes, sizeof(bytes)), 0);
+	tls_mem_get_stats(&after);
+	assert_memory_not_equal(bytes, nothing, sizeof(bytes));
+	assert_int_equal(after.blocks, before.blocks);
+}
+
 static int start(void **state)
 {
 	(void)state;
@@ -86,6 +104,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_threads_of_the_host_take_them_away),
 		cmocka_unit_test(test_good_locks_need_no_word),
+		cmocka_unit_test(test_random_numbers_leave_the_thread_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, start, NULL);
