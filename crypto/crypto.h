@@ -405,7 +405,10 @@ struct tls_peer {
 	struct tls_cert_list *chain;
 };
 
-/* References to what SSL's peer showed and how it was verified. The connection's lock held; shared scope. */
+/*
+ * References to what SSL's peer showed and how it was verified. The connection's lock held; shared scope. Leaves the
+ * error queue as it was. Without memory there is no chain.
+ */
 void tls_peer_take(const struct tls_ssl *ssl, struct tls_peer *out);
 
 /* Lets the chain go; the leaf stays the caller's. */

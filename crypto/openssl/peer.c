@@ -37,8 +37,10 @@ void tls_peer_take(const struct tls_ssl *ssl, struct tls_peer *out)
 {
 	STACK_OF(X509) *chain = SSL_get0_verified_chain(ssl_of(ssl));
 
+	ERR_set_mark();
 	out->leaf = (struct tls_cert *)SSL_get1_peer_certificate(ssl_of(ssl));
 	out->chain = (struct tls_cert_list *)(chain != NULL ? X509_chain_up_ref(chain) : NULL);
+	ERR_pop_to_mark();
 }
 
 void tls_peer_drop_chain(struct tls_peer *peer)

@@ -275,13 +275,15 @@ static void without_memory_the_answer_is_no(void **state)
 	bool good = false;
 
 	for (int forever = 0; forever < 2; forever++)
-		for (long n = 1, asked = n; asked >= n; n++) {
+		for (long n = 1, asked = n; asked >= n - 1; n++) { /* until nothing has failed */
 			struct tls_demand d = demand_of("trunk", NULL, 9, 5061);
 
+			ERR_clear_error();
 			fake_memory_fail_at(n, forever != 0);
 			good = tls_verdict_reach(t, &d);
 			asked = fake_memory_asked();
 			fake_memory_fail_at(0, false);
+			assert_int_equal(ERR_peek_error(), 0); /* or it would count as that of another connection */
 			tls_verdict_end_demand(&d);
 			assert_true(n > 1 || !good);
 			if (good)
