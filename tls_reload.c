@@ -284,9 +284,15 @@ static void tell_of_unreadable(const struct tls_look *look)
 		tls_access_user(user_name, sizeof(user_name)), look->unreadable, look->first);
 }
 
+/* How often this process had too little shared memory, whether it asked for some or left it to the traffic. */
+static long shortages(void)
+{
+	return tls_mem_refused() + tls_cache_shortages();
+}
+
 void tls_reload_watch(unsigned ticks, void *param)
 {
-	long refused = tls_mem_refused();
+	long before = shortages();
 	struct tls_report r;
 	struct tls_look look;
 	int number;
@@ -302,7 +308,7 @@ void tls_reload_watch(unsigned ticks, void *param)
 	if (number != TLS_RELOAD_BUSY)
 		tls_reload_log(&r);
 	/* A reload that another one prevented, or that ran out of memory, proves nothing about the files. */
-	if (number < 0 && number != TLS_RELOAD_BUSY && refused == tls_mem_refused())
+	if (number < 0 && number != TLS_RELOAD_BUSY && before == shortages())
 		bad_files = look.stamp;
 	if (number == TLS_RELOAD_BUSY)
 		LM_NOTICE("a file of the TLS configuration has changed; it will be loaded at the next check\n");

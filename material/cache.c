@@ -32,11 +32,20 @@ struct tls_cache {
 	int count, room;
 };
 
+static long shortages; /* found by this process */
+
 bool tls_cache_memory_short(void)
 {
 	size_t left = tls_mem_available();
+	bool is_short = left < RESERVED_SIZE || left < shm_mem_size / RESERVED_PART;
 
-	return left < RESERVED_SIZE || left < shm_mem_size / RESERVED_PART;
+	shortages += is_short;
+	return is_short;
+}
+
+long tls_cache_shortages(void)
+{
+	return shortages;
 }
 
 struct tls_cache *tls_cache_new(const struct tls_cache *previous)

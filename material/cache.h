@@ -88,6 +88,9 @@ struct tls_cache_item *tls_cache_get(struct tls_cache *cache, const struct tls_c
  */
 bool tls_cache_memory_short(void);
 
+/* How often tls_cache_memory_short() has said yes in this process. */
+long tls_cache_shortages(void);
+
 /*
  * Makes PATH, which somebody else began to read at READ_AT (nanoseconds since 1970), one of the files that
  * tls_cache_look() looks at. If it was written since then, it counts as changed. Returns 0, or -1 with the reason in

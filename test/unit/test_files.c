@@ -21,6 +21,7 @@
 #include "tls_reload.h"
 #include "bench.h"
 #include "fake_host.h"
+#include "fake_memory.h"
 
 static const char domains[] = "[server:default]\n"
 							  "certificate = @/server.pem\n"
@@ -147,6 +148,31 @@ static void a_file_that_changes_while_it_is_read(void **state)
 	}
 }
 
+/* ---- memory */
+
+static bool watcher_says(const char *words)
+{
+	fake_host_clear();
+	tls_reload_watch(0, NULL);
+	return strstr(fake_host_log(), words) != NULL;
+}
+
+/* Too little memory says nothing about the files: they are loaded as soon as there is enough. */
+static void files_for_which_memory_was_short_are_tried_again(void **state)
+{
+	char *text = content_of("server.pem");
+
+	(void)state;
+	bench_write("server.pem", text);
+	free(text);
+	fake_memory_pretend_left(1024);
+	assert_true(watcher_says("cannot be used"));
+	assert_true(watcher_says("cannot be used"));
+	fake_memory_pretend_left(0);
+	assert_true(watcher_says("serves new connections"));
+	assert_false(watcher_says("has changed"));
+}
+
 /* ---- files that the server's user may not read, in a child that is somebody else */
 
 static int count_in_log(const char *words)
@@ -200,6 +226,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_file_that_changes_while_it_is_read),
+		cmocka_unit_test(files_for_which_memory_was_short_are_tried_again),
 		cmocka_unit_test(what_cannot_be_read_is_said_each_day),
 	};
 
