@@ -27,7 +27,6 @@
 #include "crypto/crypto.h"
 #include "tls_init.h"
 #include "connection/keylog.h"
-#include "crypto/crypto.h"
 #include "tls_domain.h"
 #include "tls_generation.h"
 #include "tls_reload.h"

@@ -27,7 +27,8 @@ int tls_reload_run(struct tls_report *r);
 
 /*
  * Runs in a process of its own every reload_on_change seconds, and reloads if a file has changed since the current
- * configuration was read. Files that cannot be loaded are tried again after their next change.
+ * configuration was read. Files that cannot be loaded are tried again after their next change, or at the next call if only
+ * shared memory was short.
  */
 void tls_reload_watch(unsigned ticks, void *param);
 

@@ -90,8 +90,8 @@ const char *tls_crypto_errors(char *out, size_t size);
 void tls_crypto_clear_errors(void);
 
 /*
- * SIZE random bytes. Any process, after tls_crypto_start_shared(); as tls_crypto_run_shared(). Returns 0 or -1; any
- * errors are in no queue.
+ * SIZE random bytes. Any process, after tls_crypto_start_shared(); in the way of tls_crypto_run_shared(). Returns 0 or
+ * -1, with the error queue empty.
  */
 int tls_crypto_random(void *out, size_t size);
 
