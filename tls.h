@@ -9,7 +9,7 @@
  *
  *   tls tls_hash
  *   host/compat host/clock host/child host/dry_run
- *   heap/source heap/shape heap/lock heap/pages heap/heap heap/audit
+ *   heap/source heap/shape heap/lock heap/pages heap/spans heap/heap heap/audit
  *   tls_mem tls_shared
  *   settings/text settings/report settings/table settings/values settings/section settings/hostname
  *   tls_config material/files tls_config_files settings/advice settings/runtime

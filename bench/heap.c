@@ -24,6 +24,7 @@
 #include "../heap/lock.c"
 #include "../host/child.c"
 #include "../heap/pages.c"
+#include "../heap/spans.c"
 
 #define ARENA     ((size_t)1 << 30)
 #define UNIT      ((size_t)256 << 10)

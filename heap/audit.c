@@ -131,7 +131,7 @@ long tls_heap_check(void)
 	struct census found = {0};
 
 	for (unsigned k = 0; k < CLASSES; k++)
-		tls_heap_enter_class(k);
+		tls_spans_enter(k);
 	tls_pages_enter();
 	for (size_t i = 0; i < tls_pages.pages; i++)
 		if (tls_pages.shared->map[i].kind != KIND_NONE && tls_pages.shared->map[i].index == 0)
@@ -142,6 +142,6 @@ long tls_heap_check(void)
 		check_class(k, &found);
 	tls_pages_leave();
 	for (unsigned k = 0; k < CLASSES; k++)
-		tls_heap_leave_class(&tls_heap.shared->classes[k]);
+		tls_spans_leave(&tls_heap.shared->classes[k]);
 	return found.blocks;
 }

@@ -1,5 +1,5 @@
 /*
- * heap/heap.c - the shared allocator: size classes, spans, caches
+ * heap/heap.c - the shared allocator: size classes, caches, blocks
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
@@ -52,151 +52,6 @@ static unsigned class_size(unsigned k)
 	unsigned size = k % SIZES, step = size - FINE_CLASSES;
 
 	return size < FINE_CLASSES ? (size + 2) * 16 : (step % 8 + 9) << (step / 8 + 5);
-}
-
-/* Drops the list, which a holder that died may have left half changed. Its spans return as their slots are freed. */
-static TLS_COLD void mend_class(struct class *class)
-{
-	class->epoch++;
-	class->spare = NULL;
-	ring_init(&class->spans);
-}
-
-struct class *tls_heap_enter_class(unsigned k)
-{
-	struct class *class = &tls_heap.shared->classes[k];
-
-	if (tls_lock_take(&class->lock))
-		mend_class(class);
-	return class;
-}
-
-void tls_heap_leave_class(struct class *class)
-{
-	tls_lock_release(&class->lock);
-}
-
-/*
- * ---- spans. All functions up to the caches need the class's lock.
- *
- * They return a region that the heap no longer needs; the caller passes it to tls_pages_return() without a lock.
- */
-
-static void list_span(struct class *class, struct span *s)
-{
-	ring_insert(class->spans.prev, &s->link);
-	s->listed = class->epoch;
-}
-
-static void unlist_span(struct span *s)
-{
-	ring_remove(&s->link);
-	s->listed = 0;
-}
-
-static struct region *release(struct span *s)
-{
-	atomic_store_explicit(&s->word, 0, memory_order_relaxed);
-	return tls_pages_give(region_of_span(s), s);
-}
-
-/*
- * Lists S, which is HELD, in no cache and has free slots; if all slots are free, makes it the spare or releases it.
- * S may still refer to an old list, left by a holder that died.
- */
-static struct region *settle(struct class *class, struct span *s, unsigned k)
-{
-	bool listed = span_is_listed(class, s);
-
-	if (atomic_load_explicit(&s->word, memory_order_relaxed) != (HELD | all_slots(k))) {
-		if (!listed)
-			list_span(class, s);
-		return NULL;
-	}
-	if (listed)
-		ring_remove(&s->link);
-	s->listed = 0;
-	if (class->spare != NULL)
-		return release(s);
-	class->spare = s;
-	return NULL;
-}
-
-/*
- * Empties CUR and returns its free slots to the span. The process may die here, so the order matters, which the fence
- * keeps in the compiler: while `used` is set the rest of the entry is valid, and while the entry is set the span is.
- */
-static struct region *drop_current(struct class *class, struct current *cur, unsigned k)
-{
-	struct span *s = atomic_load_explicit(&cur->span, memory_order_relaxed);
-	uint64_t rest = atomic_load_explicit(&cur->free, memory_order_relaxed), word;
-
-	if (s == NULL)
-		return NULL;
-	cur->used = 0;
-	atomic_signal_fence(memory_order_seq_cst);
-	atomic_store_explicit(&cur->span, NULL, memory_order_relaxed);
-	atomic_store_explicit(&cur->free, 0, memory_order_relaxed);
-	atomic_store_explicit(&s->owner, 0, memory_order_release);
-	word = atomic_fetch_or_explicit(&s->word, rest, memory_order_acq_rel) | rest;
-	/* Full: without HELD, freeing the first slot takes the lock. The exchange fails if a slot has just been freed. */
-	if (word == HELD && atomic_compare_exchange_strong_explicit(&s->word, &word, 0, memory_order_acq_rel,
-	                                                            memory_order_relaxed))
-		return NULL;
-	return settle(class, s, k);
-}
-
-/* Removes and returns a listed span or the spare. NULL: there is none. */
-static struct span *pick(struct class *class)
-{
-	struct span *s = class->spare;
-
-	if (class->spans.next == &class->spans) {
-		class->spare = NULL;
-		return s;
-	}
-	s = CONTAINER(struct span, link, class->spans.next);
-	unlist_span(s);
-	return s;
-}
-
-/*
- * The lifetime of a block depends on its size: blocks of 2 to 5 KB (handshakes) and buffers for records are short-lived;
- * small blocks, and the SSL with a size between the two, live as long as the connection.
- */
-static unsigned sort_of(size_t size, unsigned in_group)
-{
-	if (in_group > 0)
-		return 3 + in_group;
-	return size <= 2048 ? 0 : size <= 5120 ? 1 : size <= 8192 ? 2 : 3;
-}
-
-/* Gives CUR, which is empty, a span with free slots, in the reverse order. Returns false when there are no pages for it. */
-static bool renew_current(struct class *class, struct current *cur, unsigned k, uint16_t owner, bool anywhere)
-{
-	const struct layout *l = &tls_heap.layouts[k];
-	struct span *s = pick(class);
-	uint64_t slots = all_slots(k);
-	struct region *r;
-
-	if (s != NULL) {
-		atomic_store_explicit(&s->owner, owner, memory_order_relaxed);
-		slots = atomic_fetch_and_explicit(&s->word, HELD, memory_order_acquire) & ~HELD;
-	} else {
-		s = tls_pages_take(l->pages, anywhere ? SORT_ANY : sort_of(slot_size(k), k / SIZES), (uint8_t)k,
-		                   owner);
-	}
-	if (s == NULL)
-		return false;
-	r = region_of_span(s);
-	cur->base = page_at(r, (size_t)(s - r->spans));
-	cur->reciprocal = l->reciprocal;
-	cur->size = l->size;
-	atomic_store_explicit(&cur->span, s, memory_order_release);
-	atomic_store_explicit(&cur->free, slots, memory_order_relaxed);
-	atomic_signal_fence(memory_order_seq_cst);
-	cur->used = (uint16_t)(l->size * l->slots);
-	return true;
 }
 
 /* ---- caches */
@@ -348,9 +203,9 @@ static void empty_cache(struct cache *c)
 
 		if (atomic_load_explicit(&c->current[k].span, memory_order_relaxed) == NULL)
 			continue;
-		class = tls_heap_enter_class(k);
-		gone = drop_current(class, &c->current[k], k);
-		tls_heap_leave_class(class);
+		class = tls_spans_enter(k);
+		gone = tls_spans_drop_current(class, &c->current[k], k);
+		tls_spans_leave(class);
 		tls_pages_return(gone);
 	}
 }
@@ -371,11 +226,10 @@ static void empty_idle_caches(void)
 static void release_spares(void)
 {
 	for (unsigned k = 0; k < CLASSES; k++) {
-		struct class *class = tls_heap_enter_class(k);
-		struct region *gone = class->spare != NULL ? release(class->spare) : NULL;
+		struct class *class = tls_spans_enter(k);
+		struct region *gone = tls_spans_release_spare(class);
 
-		class->spare = NULL;
-		tls_heap_leave_class(class);
+		tls_spans_leave(class);
 		tls_pages_return(gone);
 	}
 }
@@ -410,11 +264,11 @@ static TLS_COLD bool refill(struct current *cur, unsigned k, uint16_t owner)
 	}
 	for (bool trimmed = false;; trimmed = true) {
 		do {
-			struct class *class = tls_heap_enter_class(k);
-			struct region *gone = drop_current(class, cur, k);
-			bool renewed = renew_current(class, cur, k, owner, trimmed);
+			struct class *class = tls_spans_enter(k);
+			struct region *gone = tls_spans_drop_current(class, cur, k);
+			bool renewed = tls_spans_renew_current(class, cur, k, owner, trimmed);
 
-			tls_heap_leave_class(class);
+			tls_spans_leave(class);
 			tls_pages_return(gone);
 			if (renewed)
 				return true;
@@ -449,10 +303,10 @@ static void *take_small_bare(unsigned k)
 {
 	struct current cur = {0};
 	void *p = refill(&cur, k, OWNER_NOBODY) ? take_slot(&cur) : NULL;
-	struct class *class = tls_heap_enter_class(k);
-	struct region *gone = drop_current(class, &cur, k);
+	struct class *class = tls_spans_enter(k);
+	struct region *gone = tls_spans_drop_current(class, &cur, k);
 
-	tls_heap_leave_class(class);
+	tls_spans_leave(class);
 	tls_pages_return(gone);
 	return p;
 }
@@ -468,7 +322,8 @@ static void *take_large(size_t size)
 
 	for (bool trimmed = false;; trimmed = true) {
 		do {
-			struct span *s = tls_pages_take(pages, trimmed ? SORT_ANY : sort_of(size, group), KIND_LARGE, 0);
+			struct span *s = tls_pages_take(pages, trimmed ? SORT_ANY : tls_spans_sort(size, group),
+			                                KIND_LARGE, 0);
 			struct region *r = s != NULL ? region_of_span(s) : NULL;
 
 			if (r != NULL)
@@ -656,15 +511,15 @@ static void finish_giving(struct region *gone)
 /* Frees the first slot of a full span, or the last one in use, which changes the state of the span. */
 static TLS_COLD void give_slot_locked(const struct block *b, unsigned k)
 {
-	struct class *class = tls_heap_enter_class(k);
+	struct class *class = tls_spans_enter(k);
 	struct region *gone = NULL;
 
 	if (is_free_in_cache(b->span, k, b->bit) ||
 	    (atomic_fetch_or_explicit(&b->span->word, b->bit | HELD, memory_order_acq_rel) & b->bit) != 0)
 		tls_pages_die("a block was freed twice", b->start);
 	if (atomic_load_explicit(&b->span->owner, memory_order_relaxed) == 0)
-		gone = settle(class, b->span, k);
-	tls_heap_leave_class(class);
+		gone = tls_spans_settle(class, b->span, k);
+	tls_spans_leave(class);
 	finish_giving(gone);
 }
 

@@ -116,7 +116,7 @@ static inline void ring_remove(struct link *l)
 #define REGION_PAGES 60
 #define RUN_LISTS    6 /* free runs of 1, 2-3, 4-7, 8-15, 16-31, 32 and more pages */
 
-/* Regions are sorted by the sizes that they serve; heap/heap.c defines the sorts. */
+/* Regions are sorted by the sizes that they serve; heap/spans.c defines the sorts. */
 #define SORTS    6
 #define SORT_ANY SORTS
 
@@ -323,10 +323,6 @@ struct tls_heap_view {
 
 extern struct tls_heap_view tls_heap TLS_HIDDEN;
 
-/* For tls_heap_check(): take and release the lock of class K. */
-struct class *tls_heap_enter_class(unsigned k);
-void tls_heap_leave_class(struct class *class);
-
 static inline uint64_t all_slots(unsigned k)
 {
 	return (UINT64_C(1) << tls_heap.layouts[k].slots) - 1;
@@ -353,5 +349,33 @@ static inline bool region_is_listed(const struct region *r)
 {
 	return r->listed == tls_pages.shared->epoch;
 }
+
+/* ---- the spans of a class: heap/spans.c */
+
+/* Take and release the lock of class K, which all functions below need but tls_spans_sort(). */
+struct class *tls_spans_enter(unsigned k);
+void tls_spans_leave(struct class *class);
+
+/*
+ * Each returns a region that the heap no longer needs, or NULL; the caller passes it to tls_pages_return() without a
+ * lock.
+ *   settle         lists S, which is HELD, in no cache and has free slots; if all slots are free, makes it the spare or
+ *                  releases it. S may still refer to an old list, left by a holder that died
+ *   drop_current   empties CUR and returns its free slots to the span
+ *   release_spare  gives the pages of the spare back, if there is one
+ */
+struct region *tls_spans_settle(struct class *class, struct span *s, unsigned k);
+struct region *tls_spans_drop_current(struct class *class, struct current *cur, unsigned k);
+struct region *tls_spans_release_spare(struct class *class);
+
+/*
+ * Gives CUR, which is empty, a span with free slots: a listed one, the spare, or new pages, from a region of any sort
+ * with ANYWHERE. Returns false when there are no pages for it.
+ */
+bool tls_spans_renew_current(struct class *class, struct current *cur, unsigned k, uint16_t owner,
+                             bool anywhere);
+
+/* The sort of regions for blocks of SIZE bytes in group IN_GROUP. */
+unsigned tls_spans_sort(size_t size, unsigned in_group);
 
 #endif

@@ -45,6 +45,7 @@ static void wipe(void *p, size_t size)
 #include "heap/audit.c"
 #include "heap/lock.c"
 #include "heap/pages.c"
+#include "heap/spans.c"
 /* clang-format on */
 
 #define ARENA   ((size_t)128 << 20)
@@ -907,7 +908,7 @@ static void a_dead_holder_does_not_stop_others(void **state)
 		pid_t pid = fork();
 
 		if (pid == 0) {
-			tls_heap_enter_class(class_of(100));
+			tls_spans_enter(class_of(100));
 			tls_pages_enter();
 			begin_change(region_of(page_of(p)));
 			raise(SIGKILL);
@@ -928,7 +929,7 @@ static void die_with_class_of(size_t size)
 	pid_t pid = fork();
 
 	if (pid == 0) {
-		tls_heap_enter_class(class_of(size));
+		tls_spans_enter(class_of(size));
 		raise(SIGKILL);
 	}
 	assert_int_equal(waitpid(pid, NULL, 0), pid);

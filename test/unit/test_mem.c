@@ -1,4 +1,4 @@
-/* links: tls_mem.c crypto/openssl/memory.c heap/heap.c heap/audit.c heap/pages.c heap/lock.c host/child.c */
+/* links: tls_mem.c crypto/openssl/memory.c heap/heap.c heap/audit.c heap/spans.c heap/pages.c heap/lock.c host/child.c */
 /*
  * test_mem.c - the scope: which world OpenSSL's blocks come from, and how they move and grow there
  *
