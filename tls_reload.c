@@ -166,8 +166,8 @@ static void tell_of_unverified(struct tls_generation *g)
 			sprintf(names + used, "%s%s", used > 0 ? ", " : "", d->name);
 	}
 	if (names[0] != '\0' || more)
-		LM_NOTICE("the TLS connections of %s%s go to whoever answers, as no certificate is verified there: "
-		          "set verify_certificate and ca_list, and verify_name, against others on the way\n",
+		LM_NOTICE("server certificates are not verified in %s%s, so anyone on the network path can "
+		          "pose as the server; set verify_certificate, ca_list and verify_name\n",
 		          names, more ? " and others" : "");
 }
 

@@ -58,7 +58,7 @@ static void check(int status, void *arg)
 	}
 	if (go_on_as_the_host() == 0 && start() == 0)
 		return;
-	fputs("TLS configuration not ok: the errors stand above\n", stderr);
+	fputs("TLS configuration not ok: see the errors above\n", stderr);
 	_exit(1);
 }
 

@@ -30,6 +30,7 @@ static const struct sort putty = {"a private key in PuTTY's own form; convert it
 static const struct sort encrypted = {
 	"the private key is encrypted and no password is set; set private_key_password, or remove it with",
 	"openssl pkey -in ", " -out NEW"};
+static const struct sort cut = {"the private key has no END line; is the file cut short?", NULL, NULL};
 static const struct sort public_key = {"a public key, not a private one; name the file that it was made from",
                                        NULL, NULL};
 static const struct sort request = {"a certificate request, not a private key; " CERTIFICATE, NULL, NULL};
@@ -69,6 +70,17 @@ static const struct label {
 	{" PARAMETERS-----", &parameters},
 };
 
+/* Whether DATA has the BEGIN line of a private key and no END line after it. */
+static bool is_cut(const char *data, size_t size)
+{
+	const char *label = memmem(data, size, "PRIVATE KEY-----", strlen("PRIVATE KEY-----"));
+	const char *before = label != NULL ? memrchr(data, '\n', (size_t)(label - data)) : NULL;
+	const char *line = before != NULL ? before + 1 : data;
+	size_t left = size - (size_t)(line - data);
+
+	return label != NULL && begins(line, left, "-----BEGIN ") && !has(line, left, "-----END ");
+}
+
 static const struct sort *sort_of_text(const char *data, size_t size, bool password)
 {
 	static const char *const lines[] = {"ssh-rsa ", "ssh-ed25519 ", "ssh-dss ", "ecdsa-sha2-"};
@@ -77,6 +89,8 @@ static const struct sort *sort_of_text(const char *data, size_t size, bool passw
 		return &openssh;
 	if (begins(data, size, "PuTTY-User-Key-File-"))
 		return &putty;
+	if (is_cut(data, size))
+		return &cut;
 	if (has(data, size, "-----BEGIN ENCRYPTED PRIVATE KEY-----") || has(data, size, "Proc-Type: 4,ENCRYPTED"))
 		return password ? NULL : &encrypted;
 	if (has(data, size, "PRIVATE KEY-----"))

@@ -102,7 +102,7 @@ make_system() {
 	unshare --mount --pid --fork --kill-child debootstrap --variant=minbase \
 		--include=ca-certificates,debian-archive-keyring --keyring="$KEYRING" "$suite" "$root.part" "$uri" >"$log" 2>&1 || {
 		tail -n 5 "$log" | sed 's/^/    /' >&2
-		die "debootstrap could not make $root (its words stand above and in $log)"
+		die "debootstrap could not make $root (see its messages above and in $log)"
 	}
 	write_settings "$root.part" "$suite" "$host_suite"
 	mv "$root.part" "$root"

@@ -129,7 +129,7 @@ def prove(host, args):
         if asked_to_stop():
             return False
         if host.poll() is not None:
-            raise Failure("the server ended while starting: its reasons stand above")
+            raise Failure("the server ended while starting: see its messages above")
         try:
             reply, protocol, cipher, bits = sip_options.exchange_options(ADDRESS, args.tls_port, context, DOMAIN,
                                                                            timeout=ASK_SECONDS)
@@ -151,7 +151,7 @@ def wait_for_stop(host):
     while host.poll() is None:
         if signal.sigwait(STOP_SIGNALS | {signal.SIGCHLD}) in STOP_SIGNALS:
             return
-    raise Failure(f"the server ended by itself (status {host.returncode}): its reasons stand above")
+    raise Failure(f"the server ended by itself (status {host.returncode}): see its messages above")
 
 
 def tell_how_to_try(args, run_dir):

@@ -122,6 +122,6 @@ echo "Installing $missing"
 mkdir -p build
 if ! $elevate "$0" install $missing >build/deps.log 2>&1; then
 	tail -n 5 build/deps.log | sed 's/^/    /' >&2
-	echo "tls: apt-get could not install $missing(its words stand above and in build/deps.log)" >&2
+	echo "tls: apt-get could not install $missing(see its messages above and in build/deps.log)" >&2
 	exit 1
 fi

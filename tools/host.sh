@@ -282,7 +282,7 @@ try_module() {
 	why=$(version_of_refusal "$said")
 	[ -z "$why" ] || die "$module was $why ($host): a server of that version would refuse it. Build it again here: make"
 	printf '%s\n' "$said" | sed 's/^ *[0-9]*([0-9]*) */    /' >&2
-	die "$host refuses $module: its reasons stand above. After an update of the host: make clean, then make"
+	die "$host refuses $module: see its messages above. After an update of the host: make clean, then make"
 }
 
 # Tells, before a build, that the host is another one than at the last.

@@ -73,7 +73,7 @@ static void say_no_key(const struct tls_file *f, bool password, const struct tls
 
 	if (other == NULL) {
 		tls_bundle_refused(at, 0,
-		                   password ? "no private key that private_key_password opens"
+		                   password ? "cannot read the private key with private_key_password"
 		                            : "no private key (an encrypted one needs private_key_password)");
 		return;
 	}
@@ -90,7 +90,7 @@ static int load(struct tls_cache_item *item, const struct tls_cache_source *sour
 	struct tls_file f;
 
 	if (in_hardware(source->file)) {
-		tls_place_say(&at, TLS_ERROR, 0, "keys in hardware are not served; name a file");
+		tls_place_say(&at, TLS_ERROR, 0, "keys in hardware are not supported; name a file");
 		return -1;
 	}
 	if (tls_place_read(&at, &f) != 0)

@@ -160,7 +160,7 @@ def test_files_of_other_habits(host, certs, change):
 def test_key_in_hardware(host, certs, key):
     """Where the packaged module takes a key from a device, the error says that this one does not."""
     host.write("tls.cfg", text(certs, private_key=f'"{key}"'))
-    refuses(host, ": private_key: ", key, "keys in hardware are not served")
+    refuses(host, ": private_key: ", key, "keys in hardware are not supported")
 
 
 def test_weak_certificate_is_named(host, certs):
@@ -259,7 +259,30 @@ def test_wrong_password_is_said_once(host, certs):
     """OpenSSL tries a file in several ways, and each fails for the same reason."""
     host.write("tls.cfg", text(certs, private_key=certs.key_encrypted, private_key_password="wrong"))
     said = next(line for line in refuses(host, ": private_key: ", certs.key_encrypted, "private_key_password") if "private_key" in line)
+    assert "cannot read the private key with private_key_password" in said, said
     assert said.count("bad decrypt") == 1, said
+
+
+@pytest.mark.parametrize("password", [None, "secret"])
+@pytest.mark.parametrize("kind", ["plain", "encrypted"])
+def test_cut_key_is_named(host, certs, kind, password):
+    """With or without a password, and whether or not the key needs one."""
+    with open(certs.key_encrypted if kind == "encrypted" else certs.server_ec.key, encoding="ascii") as f:
+        key = f.read()
+    cut = host.write("cut.key", key[:key.index("-----END")])
+    os.chmod(cut, 0o600)
+    host.write("tls.cfg", text(certs, private_key=cut, **({"private_key_password": password} if password else {})))
+    refuses(host, ": private_key: ", cut, "the private key has no END line; is the file cut short?")
+
+
+def test_key_without_its_begin_line_is_not_called_cut(host, certs):
+    """It has an END line, so nothing is missing at its end."""
+    with open(certs.server_ec.key, encoding="ascii") as f:
+        key = f.read()
+    headless = host.write("headless.key", key[key.index("\n") + 1:])
+    os.chmod(headless, 0o600)
+    host.write("tls.cfg", text(certs, private_key=headless))
+    assert not [line for line in refuses(host, ": private_key: ", headless, "no private key") if "END line" in line]
 
 
 # -- one mistake, one message -------------------------------------------------------------------------------------------------
