@@ -105,7 +105,7 @@ static void build_domains(struct build_job *job, struct tls_generation *previous
 		if (tls_cache_memory_short()) {
 			tls_report_add(
 				job->r, TLS_ERROR, s->file, s->line, NULL,
-				"no shared memory for this domain and those after it, %zu KB are left; give the host "
+				"no shared memory for this domain and those after it, %zu KB are left; give Kamailio "
 				"more with -m",
 				tls_mem_available() / 1024);
 			return;
@@ -147,7 +147,7 @@ static int build_in_scope(void *arg)
 		tls_cache_seal(job->g->cache);
 	} else {
 		tls_report_add(job->r, TLS_ERROR, job->cfg->file, 0, NULL,
-		               "no shared memory for %d domains; give the host more with -m", count);
+		               "no shared memory for %d domains; give Kamailio more with -m", count);
 	}
 	tls_heap_choose_group(0);
 	tls_generation_unpin(previous);
@@ -191,7 +191,7 @@ int tls_generation_start(void)
 	shared = tls_mem_shared_alloc(sizeof(*shared));
 	if (shared != NULL && lock_init(&shared->lock) != NULL)
 		return 0;
-	LM_ERR("no shared memory; give the host more with -m\n");
+	LM_ERR("no shared memory; give Kamailio more with -m\n");
 	return -1;
 }
 

@@ -137,16 +137,16 @@ static void complain_of_locks(void)
 
 	if (!tls_compat_has_shared_locks())
 		LM_ERR(
-			"%s: the host was built without KSR_PTHREAD_MUTEX_SHARED ('TLS_PTHREAD_MUTEX_SHARED' is not among "
+			"%s: Kamailio was built without KSR_PTHREAD_MUTEX_SHARED ('TLS_PTHREAD_MUTEX_SHARED' is not among "
 			"the flags of 'kamailio -v'): build it with that, or use the distribution's; tls_force_run starts "
 			"anyway\n",
 			said);
 	else if (tls_compat_main_threads() != 0)
-		LM_ERR("%s: tcp_main_threads is %d, and from 6.2 on the host has such locks only with 0: set "
+		LM_ERR("%s: tcp_main_threads is %d, and from 6.2 on Kamailio has such locks only with 0: set "
 		       "tcp_main_threads=0; tls_force_run starts anyway\n",
 		       said, tls_compat_main_threads());
 	else
-		LM_ERR("%s: something replaces the host's pthread_rwlock_init (see LD_PRELOAD): start without it; "
+		LM_ERR("%s: something replaces Kamailio's pthread_rwlock_init (see LD_PRELOAD): start without it; "
 		       "tls_force_run starts anyway\n",
 		       said);
 }
@@ -228,7 +228,7 @@ int tls_init_start(bool force)
 	if (check_library(force) != 0 || tls_crypto_start() != 0)
 		return -1;
 	if (tls_mem_start(&host_memory) != 0) {
-		LM_ERR("no shared memory for OpenSSL: give the host more with -m\n");
+		LM_ERR("no shared memory for OpenSSL: give Kamailio more with -m\n");
 		return -1;
 	}
 	if (prove_locks() != 0 && !force)

@@ -179,7 +179,7 @@ int tls_reload_start(const struct tls_settings *s)
 	params = s;
 	shared = tls_mem_shared_alloc(sizeof(*shared));
 	if (shared == NULL || lock_init(&shared->lock) == NULL) {
-		LM_ERR("no shared memory; give the host more with -m\n");
+		LM_ERR("no shared memory; give Kamailio more with -m\n");
 		return -1;
 	}
 	tls_report_init(&r);

@@ -136,7 +136,7 @@ static void rpc_reload(rpc_t *rpc, void *ctx)
 	number = tls_reload_run(&r);
 	tls_reload_log(&r);
 	if (number < 0) {
-		LM_ERR("reload failed, the configuration in use stays\n");
+		LM_ERR("reload failed; the current configuration remains in use\n");
 		fault_with(rpc, ctx, &r);
 	} else {
 		LM_NOTICE("reloaded: configuration %d serves new connections\n", number);
@@ -579,7 +579,7 @@ static long soonest_expiry(void)
 }
 
 const struct tls_gauge tls_rpc_gauges[] = {
-	{"max_connections", "TLS connections that the host allows", max_connections},
+	{"max_connections", "TLS connections that Kamailio allows", max_connections},
 	{"opened_connections", "TLS connections there are", opened_connections},
 	{"clear_text_write_queued_bytes", "cleartext that waits for handshakes", queued_bytes},
 	{"generation", "number of the configuration in use", generation},
@@ -590,8 +590,8 @@ const struct tls_gauge tls_rpc_gauges[] = {
 	{"files_unreadable", "files of it that the server's user may not read", tls_reload_unreadable_files},
 	{"shared_bytes", "shared memory in use for TLS", shared_bytes},
 	{"shared_blocks", "blocks of it", shared_blocks},
-	{"shared_held", "shared memory taken from the host for them, with room for more", shared_held},
-	{"shared_available", "shared memory that the host has left", shared_available},
+	{"shared_held", "shared memory taken from Kamailio for them, with room for more", shared_held},
+	{"shared_available", "shared memory that Kamailio has left", shared_available},
 	{"shared_refused", "requests for shared memory that were refused", shared_refused},
 	{NULL, NULL, NULL},
 };

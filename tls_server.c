@@ -106,7 +106,7 @@ int tls_server_open(struct tcp_connection *c, int sock)
 		return -1;
 	t = tls_mem_shared_alloc(sizeof(*t));
 	if (t == NULL) {
-		LM_ERR("connection with %s refused: no shared memory; give the host more with -m\n",
+		LM_ERR("connection with %s refused: no shared memory; give Kamailio more with -m\n",
 		       tls_failure_peer(c, &peer));
 		return -1;
 	}
@@ -187,7 +187,7 @@ static int begin(struct tcp_connection *c, struct tls_connection *t)
 		t->phase = TLS_PHASE_HANDSHAKE;
 	else
 		tls_failure_log(t, TLS_STAT_FAILED_MEMORY, "handshake",
-		                "no shared memory; give the host more with -m");
+		                "no shared memory; give Kamailio more with -m");
 	return result;
 }
 
@@ -535,7 +535,7 @@ static int read_locked(struct tcp_connection *c, struct tls_connection *t, struc
 	}
 	if (c->req.pos >= c->req.buf + c->req.b_size) {
 		tls_failure_log(t, TLS_STAT_FAILED_BAD_DATA, "reading",
-		                "the message is larger than the host's buffer (tcp_rd_buf_size)");
+		                "the message is larger than Kamailio's buffer (tcp_rd_buf_size)");
 		c->req.error = TCP_REQ_OVERRUN;
 		return -1;
 	}

@@ -12,7 +12,7 @@ void *tls_shared_new(size_t size)
 	void *p = tls_mem_shared_alloc(size);
 
 	if (p == NULL)
-		LM_ERR("no shared memory; give the host more with -m\n");
+		LM_ERR("no shared memory; give Kamailio more with -m\n");
 	return p;
 }
 

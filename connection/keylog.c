@@ -368,7 +368,7 @@ int tls_keylog_start(void)
 	if ((o->keylog_mode & KEYLOG_TO_PEER) != 0 && check_peer() != 0)
 		return -1;
 	LM_WARN(
-		"the secrets of ALL TLS connections are being written out (keylog_mode %d): whoever reads them reads the "
+		"the secrets of ALL TLS connections are being written out (keylog_mode %d): anyone who reads them can read the "
 		"traffic; set keylog_mode to 0 when you are done\n",
 		o->keylog_mode);
 	return 0;

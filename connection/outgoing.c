@@ -29,7 +29,7 @@
 #define NAME_MAX_SIZE \
 	255 /* of a host name: RFC 1035 section 2.3.4, and the limit of server_name in TLS libraries */
 
-const char TLS_OUTGOING_NO_MEMORY[] = "no shared memory; give the host more with -m";
+const char TLS_OUTGOING_NO_MEMORY[] = "no shared memory; give Kamailio more with -m";
 
 static int event_route = -1;
 static char connect_id[ID_SIZE]; /* this process's, "": none */
@@ -276,7 +276,7 @@ bool tls_outgoing_allowed(struct tcp_connection *c)
 	msg = event_message(c);
 	if (msg == NULL) { /* the script may have a reason to forbid the connection */
 		LM_ERR("no private memory to ask the script (" EVENT_NAME
-		       ") about a connection to %s port %u, so it is not made; give the host more with -M\n",
+		       ") about a connection to %s port %u, so it is not made; give Kamailio more with -M\n",
 		       ip_addr2a(&peer), c->rcv.src_port);
 		return false;
 	}

@@ -97,7 +97,7 @@ static bool is_low(const struct tcp_connection *c, int limit_kb, const char *nam
 	tls_stats_add(TLS_STAT_REFUSED, 1);
 	if (may_log(&shared->refused_at))
 		LM_ERR(
-			"connection with %s refused: %zu KB of shared memory are left%s (%s %d); give the host more with -m\n",
+			"connection with %s refused: %zu KB of shared memory are left%s (%s %d); give Kamailio more with -m\n",
 			tls_failure_peer(c, &peer), left / 1024, left >= limit ? ", but in small pieces" : "", name,
 			limit_kb);
 	return true;

@@ -579,7 +579,7 @@ int tls_reuse_watch(void)
 	can_resend = watching && sr_event_register_cb(SREV_NET_DATA_SENT, on_message_sent) == 0;
 	if (can_resend || (watching && (tls_compat_host_asks() || !tls_outgoing_can_choose())))
 		return 0;
-	LM_ERR("the host accepts no more listeners to outgoing messages; load fewer modules that change "
+	LM_ERR("Kamailio accepts no more listeners to outgoing messages; load fewer modules that change "
 	       "messages as they are sent, or set match_profile to 0\n");
 	return -1;
 }

@@ -118,6 +118,6 @@ int tls_stats_start(const struct tls_gauge *gauges)
 		                          g->meaning, 0);
 	started = result >= 0;
 	if (!started)
-		LM_ERR("the host refuses statistics of the group " GROUP "; is another TLS module loaded?\n");
+		LM_ERR("Kamailio refuses statistics of the group " GROUP "; is another TLS module loaded?\n");
 	return started ? 0 : -1;
 }

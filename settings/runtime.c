@@ -163,7 +163,7 @@ int tls_runtime_start(const struct tls_settings *s, const struct tls_options *o)
 	}
 	if (cfg_declare(GROUP, definitions, &values, (int)size, &view) == 0)
 		return 0;
-	LM_ERR("the host rejects the run-time configuration group " GROUP
+	LM_ERR("Kamailio rejects the run-time configuration group " GROUP
 	       ": is another TLS module loaded, or does the script declare variables of that group?\n");
 	return -1;
 }

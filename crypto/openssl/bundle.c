@@ -35,7 +35,7 @@ void tls_bundle_refused(const struct tls_place *at, int line, const char *what)
 	tls_crypto_errors(reason, sizeof(reason));
 	if (no_memory)
 		tls_place_say(at, TLS_ERROR, 0,
-		              "no shared memory to load it, %zu KB are left; give the host more with -m",
+		              "no shared memory to load it, %zu KB are left; give Kamailio more with -m",
 		              tls_mem_available() / 1024);
 	else
 		tls_place_say(at, TLS_ERROR, line, "%s: %s", what, reason);

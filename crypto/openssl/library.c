@@ -210,7 +210,7 @@ static void *run_job(void *arg)
 	tls_crypto_leave();
 	if (tls_mem_refused() == before)
 		return NULL;
-	LM_ERR("shared memory is short: %zu KB are free; give the host more with -m\n",
+	LM_ERR("shared memory is short: %zu KB are free; give Kamailio more with -m\n",
 	       tls_mem_available() / 1024);
 	job->result = -1;
 	return NULL;
@@ -277,7 +277,7 @@ static int start_in_scope(void *arg)
 	if (shared_provider != NULL && tls_random_start(shared_libctx) == 0 && rehearse(shared_libctx) == 0 &&
 	    (sha256 = EVP_MD_fetch(shared_libctx, "SHA256", NULL)) != NULL)
 		return 0;
-	LM_ERR("OpenSSL does not start in shared memory: %s; %zu KB are free there, give the host more with -m\n",
+	LM_ERR("OpenSSL does not start in shared memory: %s; %zu KB are free there, give Kamailio more with -m\n",
 	       tls_crypto_errors(reason, sizeof(reason)), tls_mem_available() / 1024);
 	return -1;
 }

@@ -261,7 +261,7 @@ static void who_cannot_be_asked_has_not_agreed(void **state)
 	assert_false(tls_outgoing_allowed(&c));
 	assert_int_equal(asked, 2);
 	assert_non_null(
-		strstr(fake_host_log(), "192.0.2.7 port 5061, so it is not made; give the host more with -M"));
+		strstr(fake_host_log(), "192.0.2.7 port 5061, so it is not made; give Kamailio more with -M"));
 	has_route = false;
 	assert_int_equal(tls_outgoing_start(), 0);
 	assert_true(tls_outgoing_allowed(&c)); /* nobody is to be asked */
