@@ -420,11 +420,14 @@ def test_100_reloads_under_traffic(start_host, certs, load):
         reload_to(host, configs[0])
         host.wait_no_connections(30)
         wait_for(lambda: host.rpc("tm.stats")["current"] == 0, 40, "tm's transactions to end")
-        return host.shm_live(), host.rpc("tls.info")["shared_held"]
+        return host.shm_live(), host.rpc("tls.info")["shared_blocks"], host.rpc("tls.info")["shared_held"]
 
-    before, held_before = traffic()
-    after, held_after = traffic()
-    assert min(after, host.shm_settled(before * 1.01)) <= before * 1.01
+    # What is left behind is seen by the number of blocks: a connection has 40, a configuration hundreds. Their sizes also tell how
+    # large tables of the library have become, which come and go: in 18 rounds with OpenSSL 3.5, 3.449 to 3.490 MB in 7526 to 7533.
+    before, blocks_before, held_before = traffic()
+    after, _, held_after = traffic()
+    wait_for(lambda: host.rpc("tls.info")["shared_blocks"] <= blocks_before + 20, 30, f"no more than the {blocks_before} blocks of before")
+    assert min(after, host.shm_settled(before * 1.03)) <= before * 1.03
     wait_for(lambda: host.rpc("tls.info")["shared_held"] <= held_before + 8 * PIECE, 30,
              f"free memory to go back to the host; it held {held_before} bytes before, {held_after} after")
     host.stop()
