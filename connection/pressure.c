@@ -3,7 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  *
- * What is refused is a new connection or a handshake; established connections go on with what is left.
+ * New connections and handshakes are refused, and a connection that keeps a buffer for an incomplete record is ended.
+ * All other established connections go on with what is left.
  */
 #include <stdatomic.h>
 #include <stddef.h>

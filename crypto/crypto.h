@@ -416,8 +416,8 @@ void tls_peer_drop_chain(struct tls_peer *peer);
 
 /*
  * Whether CLIENT, a client's domain that verifies servers, would accept PEER as the server NAME. If so, *UNTIL is when
- * that ends, in seconds since 1970. Takes as long as to verify a chain. Any process, no lock held; shared scope, in
- * which it loads what is in folders. Leaves the error queue as it was. Without memory the answer is no.
+ * that ends, in seconds since 1970. Takes as long as the verification of a chain. Any process, no lock held; shared
+ * scope. Leaves the error queue as it was. Without memory the answer is no.
  */
 bool tls_peer_is_good(const struct tls_peer *peer, const struct tls_domain *client, const char *name,
                       int64_t *until);

@@ -1,5 +1,5 @@
 /*
- * crypto/openssl/peer.c - whom a certificate is for
+ * crypto/openssl/peer.c - whom a certificate is for, and whether a client section would accept a peer
  *
  * SPDX-License-Identifier: GPL-2.0-or-later, with the OpenSSL exception in LICENSE
  */

@@ -422,8 +422,8 @@ def test_100_reloads_under_traffic(start_host, certs, load):
         wait_for(lambda: host.rpc("tm.stats")["current"] == 0, 40, "tm's transactions to end")
         return host.shm_live(), host.rpc("tls.info")["shared_blocks"], host.rpc("tls.info")["shared_held"]
 
-    # What is left behind is seen by the number of blocks: a connection has 40, a configuration hundreds. Their sizes also tell how
-    # large tables of the library have become, which come and go: in 18 rounds with OpenSSL 3.5, 3.449 to 3.490 MB in 7526 to 7533.
+    # The number of blocks shows what is left behind: a connection has 40, a configuration hundreds. The bytes vary more, as tables of
+    # the library grow and shrink: 18 rounds with OpenSSL 3.5 ended with 3.449 to 3.490 MB in 7526 to 7533 blocks.
     before, blocks_before, held_before = traffic()
     after, _, held_after = traffic()
     wait_for(lambda: host.rpc("tls.info")["shared_blocks"] <= blocks_before + 20, 30, f"no more than the {blocks_before} blocks of before")
